@@ -7,7 +7,8 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'canvas', 'label_end', 'word_frequencies']
+__all__ = ['COLOURS', 'STYLE', 'use_style', 'canvas', 'label_end', 'word_frequencies', 'network_shapes', 'param_growth',
+           'activation_curves']
 
 # %% ../nbs/10_plots.ipynb #b378241f
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -51,4 +52,45 @@ def word_frequencies(vocab: list,        # V words
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
         ax.annotate(vocab[order[r - 1]], (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #41e9e5aa
+def network_shapes(V: int = 250, T: int = 3, D: int = 16, H: int = 128):
+    "The network from left to right, each layer and each array with its shape."
+    fig, ax = canvas(11, 4.6)
+    ax.axis("off"); ax.set(xlim=(0, 11), ylim=(0, 5.2))
+    def box(x, y, w, h, colour, text=""):
+        ax.add_patch(mpl.patches.FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.02", fc=colour, ec="black", alpha=.85))
+        ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=11, color="white" if colour not in ("white", "#f0e442") else "black")
+    heights = [3.6, 2.2, 0.8] if T == 3 else list(np.linspace(3.8, .6, min(T, 5)))
+    for i, y in enumerate(heights):
+        box(.2, y, 1.0, .7, "white", f"word {i + 1}"); box(2.7, y, 1.0, .7, COLOURS["train"], f"{D}")
+        ax.annotate("", (2.65, y + .35), (1.25, y + .35), arrowprops=dict(arrowstyle="->"))
+        ax.annotate("", (5.15, 2.5), (3.75, y + .35), arrowprops=dict(arrowstyle="-", color="#999999"))
+    box(5.2, .9, .8, 3.2, COLOURS["test"], f"{H}"); box(8.2, .4, .8, 4.2, COLOURS["valid"], f"{V}")
+    ax.annotate("", (8.15, 2.5), (6.05, 2.5), arrowprops=dict(arrowstyle="->", lw=2))
+    ax.annotate("", (9.7, 2.5), (9.05, 2.5), arrowprops=dict(arrowstyle="->", lw=2)); ax.text(9.8, 2.5, "softmax:\nprobability\nof each word", va="center")
+    for x, text in [(1.95, f"look up in\nword embeddings\n({V}, {D}), shared"), (4.5, f"weights ({H}, {T * D})\n+ bias ({H},)"), (7.1, f"weights ({V}, {H})\n+ bias ({V},)")]:
+        ax.text(x, 5.1, text, ha="center", va="top", fontsize=11)
+    for x, text in [(.7, "context"), (3.2, f"embedding layer\n{T} × {D} = {T * D}"), (5.6, "hidden layer"), (8.6, "scores")]:
+        ax.text(x, .2, text, ha="center", va="top", fontsize=11)
+    return fig
+
+def param_growth(architecture, dims, hidden):
+    "Number of parameters against the embedding's size, a line for each hidden layer."
+    fig, ax = canvas(8, 4.2)
+    for H, colour in zip(hidden, (COLOURS["train"], COLOURS["valid"], COLOURS["test"])):
+        counts = [architecture(embedding_dim=D, num_hid=H).num_params for D in dims]
+        ax.loglog(dims, counts, "o-", color=colour); label_end(ax, dims[-1], counts[-1], f"H = {H}", colour)
+    ax.set(xlabel="embedding dimension D", ylabel="parameters", title="How the number of parameters grows")
+    ax.set_xticks(dims, [str(d) for d in dims]); ax.minorticks_off()
+    return fig
+
+def activation_curves(activate):
+    "The four ways of bending, side by side."
+    u = np.linspace(-4, 4, 201)
+    fig, axes = canvas(11, 2.8, columns=4, sharex=True)
+    for ax, name in zip(axes, ("logistic", "tanh", "relu", "gelu")):
+        ax.plot(u, activate(u, name), color=COLOURS["train"], lw=2); ax.set(title=name, xlabel="input u")
+    axes[0].set_ylabel("output")
     return fig
