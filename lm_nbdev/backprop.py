@@ -18,7 +18,7 @@ def loss_derivative(output_layer: np.ndarray,     # (B, V) probabilities, rows s
     d[np.arange(len(targets)), targets] -= 1
     return d
 
-# %% ../nbs/04_backprop.ipynb #2c5163a6
+# %% ../nbs/04_backprop.ipynb #800ad0ad
 def activation_slope(u: np.ndarray,               # what went into the hidden units
                      h: np.ndarray,               # what came out
                      name: str,                   # "logistic", "tanh", "relu", "gelu"
@@ -27,8 +27,8 @@ def activation_slope(u: np.ndarray,               # what went into the hidden un
     if name == "logistic": return h * (1 - h)
     if name == "tanh": return 1 - h * h
     if name == "relu": return (u > 0).astype(u.dtype)
-    t = np.tanh(_GELU * (u + 0.044715 * u**3))
-    return 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * _GELU * (1 + 3 * 0.044715 * u**2)
+    t = np.tanh(_GELU * (u + 0.044715 * u * u * u))
+    return 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * _GELU * (1 + 3 * 0.044715 * u * u)
 
 # %% ../nbs/04_backprop.ipynb #5ce80471
 def back_propagate(model: Model,

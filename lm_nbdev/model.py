@@ -14,8 +14,8 @@ from .data import DataError, atomic_write, find_data, load_pickle, word_ids
 __all__ = ['activate', 'softmax', 'Activations', 'forward', 'cross_entropy', 'Model', 'distinct_examples',
            'weighted_cross_entropy', 'save_model', 'load_model', 'load_partially_trained']
 
-# %% ../nbs/03_model.ipynb #2601d7ae
-_GELU = np.sqrt(2 / np.pi)
+# %% ../nbs/03_model.ipynb #289bc563
+_GELU = float(np.sqrt(2 / np.pi))          # a plain float, so that float32 stays float32
 
 def activate(u: np.ndarray,               # what goes into the hidden units
              name: str = "logistic",      # "logistic", "tanh", "relu" or "gelu"
@@ -24,7 +24,7 @@ def activate(u: np.ndarray,               # what goes into the hidden units
     if name == "logistic": return 0.5 * np.tanh(0.5 * u) + 0.5
     if name == "tanh": return np.tanh(u)
     if name == "relu": return np.maximum(u, 0)
-    if name == "gelu": return 0.5 * u * (1 + np.tanh(_GELU * (u + 0.044715 * u**3)))
+    if name == "gelu": return 0.5 * u * (1 + np.tanh(_GELU * (u + 0.044715 * u * u * u)))
     raise ValueError(f"There is no activation called {name!r}.")
 
 # %% ../nbs/03_model.ipynb #5da22162

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'canvas', 'label_end', 'word_frequencies', 'network_shapes', 'param_growth',
-           'activation_curves']
+           'activation_curves', 'schedules', 'training_curves']
 
 # %% ../nbs/10_plots.ipynb #b378241f
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -93,4 +93,25 @@ def activation_curves(activate):
     for ax, name in zip(axes, ("logistic", "tanh", "relu", "gelu")):
         ax.plot(u, activate(u, name), color=COLOURS["train"], lw=2); ax.set(title=name, xlabel="input u")
     axes[0].set_ylabel("output")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #53ce2c4a
+def schedules(learning_rate):
+    "The three schedules over the course of training."
+    done = np.linspace(0, 1, 200)
+    fig, ax = canvas(8, 3.2)
+    for name, colour, at in (("constant", COLOURS["original"], 1), ("cosine", COLOURS["valid"], .28), ("onecycle", COLOURS["train"], .08)):
+        rates = [learning_rate(name, 1.0, d) for d in done]
+        ax.plot(done, rates, color=colour, lw=2)
+    ax.text(.62, 1.02, "constant", color=COLOURS["original"]); ax.text(.44, .42, "cosine", color=COLOURS["valid"], ha="right"); ax.text(.6, .6, "onecycle", color=COLOURS["train"])
+    ax.set(xlabel="share of all steps", ylabel="learning rate / peak", ylim=(0, 1.12))
+    return fig
+
+def training_curves(histories: dict):      # {name: history}
+    "Cross-entropy against seconds: training faint, validation strong, one colour a recipe."
+    fig, ax = canvas(9, 4.2)
+    for (name, h), colour in zip(histories.items(), (COLOURS["original"], COLOURS["train"], COLOURS["test"])):
+        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=name)
+    ax.plot([], [], "--", color="#999999", label="dashed: training")
+    ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
     return fig
