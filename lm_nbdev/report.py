@@ -10,11 +10,11 @@ from .data import atomic_write
 # %% auto #0
 __all__ = ['write_report']
 
-# %% ../nbs/13_report.ipynb #574cad91
+# %% ../nbs/13_report.ipynb #85fd443d
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{ corpus.name }}: a trained model</title><style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:860px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;text-align:left;border-bottom:1px solid #ddd;overflow-wrap:anywhere}
+table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .5rem;text-align:left;border-bottom:1px solid #ddd;overflow-wrap:break-word}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%;background:#fff}small{color:#666}</style>
 <h1>A language model of {{ corpus.name }}</h1>
 <p>{{ corpus.vocab_size }} words; {{ "{:,}".format(corpus.train|length) }} training examples. Training {{ result.stopped }}, {{ "%.1f"|format(result.seconds) }} s.</p>
