@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'download', 'main']
+__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'glove', 'save_glove', 'download', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -38,7 +38,7 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
-# %% ../nbs/14_cli.ipynb #98c06d1c
+# %% ../nbs/14_cli.ipynb #99763deb
 def show_result(corpus, result):
     "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
     import math
@@ -65,6 +65,46 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.analysis import nearest_words
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
+
+@app.command()
+def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
+          dims: str = typer.Option("1,2,11,50", help="dimensions, with commas between"),
+          epochs: int = typer.Option(500, help="steps over the whole table"),
+          starts: int = typer.Option(3, help="random starts for each dimension"),
+          x_max: float = typer.Option(None, help="turn the paper's weights on, for example 100"),
+          out: Path = typer.Option(None, help="folder for pictures and vectors; default runs/CORPUS/glove")):
+    "Fit word vectors to counts for several dimensions; save the picture and the 2-d vectors."
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.glove import log_co_occurrence, sweep_dimensions, train_glove
+    try: sizes = [int(d) for d in dims.replace(",", " ").split()]
+    except ValueError: raise ValueError(f"--dims takes whole numbers with commas between, such as 1,2,11,50, not {dims!r}.") from None
+    if starts < 1: raise ValueError(f"--starts must be at least 1, not {starts}.")
+    data = load_corpus(corpus)
+    V, scale = data.vocab_size, len(data.train) / max(1, len(data.valid))
+    table, valid = log_co_occurrence(data.train.inputs, V), log_co_occurrence(data.valid.inputs, V)
+    print(f"Corpus {data.name}: {V} words, {len(data.train):,} training contexts, {len(data.valid):,} for validation\n")
+    sweep = sweep_dimensions(table, valid, sizes, seeds=range(1, starts + 1), num_epochs=epochs, x_max=x_max)
+    scaled = sweep.losses_on(log_co_occurrence(data.valid.inputs, V, scale=scale))
+    print(sweep.table(**{} if x_max else {"scaled": scaled}))
+    print("\nLosses are sums of squared errors" + (", weighted" if x_max else ".\nScaled: validation counts brought to the size of training") + ".")
+    flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
+    save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
+
+def save_glove(folder, corpus, sweep, others, points):
+    "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
+    import csv
+    from lm_nbdev import plots
+    from lm_nbdev.data import atomic_write
+    figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
+               "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
+    print("\nSaved:")
+    for name, fig in figures.items():
+        with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+        print(f"  {folder / name}")
+    with atomic_write(folder / "vectors_2d.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file); rows.writerow(["word", "x", "y"])
+        rows.writerows([word, f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
+    print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
 def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path = typer.Option(None, help="where to put it")):

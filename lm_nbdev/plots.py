@@ -7,10 +7,11 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'canvas', 'label_end', 'word_frequencies', 'network_shapes', 'param_growth',
+__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
+           'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
            'activation_curves', 'schedules', 'training_curves']
 
-# %% ../nbs/10_plots.ipynb #b378241f
+# %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
 COLOURS = dict(train="#0072B2", valid="#D55E00", test="#009E73", kn="#CC79A7", original="#7F7F7F", mixture="#E69F00", entropy="#000000", highlight="#56B4E9", bad="#D55E00", good="#009E73")
 STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
@@ -18,12 +19,24 @@ STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.lab
          "figure.constrained_layout.use": True, "axes.prop_cycle": mpl.cycler(color=list(COLOURS.values())[:6]), "svg.fonttype": "path"}
 
 def use_style():
-    "Draw this notebook's figures sharp on screens of high density; outside a notebook it does nothing."
-    try:
-        from IPython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-        if get_ipython() is not None: set_matplotlib_formats("retina")
-    except (ImportError, AttributeError): pass
+    "Draw this notebook's figures sharp on screens of high density, in 256 colours so that files stay small; outside a notebook it does nothing."
+    try: from IPython import get_ipython
+    except ImportError: return
+    plt.close(plt.figure())                             # the first figure makes IPython register a printer of its own; ours must come after it
+    if get_ipython() is not None: get_ipython().display_formatter.formatters["image/png"].for_type(mpl.figure.Figure, small_png)
+
+def small_png(fig,                       # a figure
+              density: float = 2,        # pixels drawn for each pixel shown
+             ) -> tuple:                 # PNG bytes, {"width", "height"} to show it at
+    "A figure as a PNG of at most 256 colours, drawn at a multiple of the size it is shown at."
+    import io
+    from PIL import Image
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=density * fig.dpi, bbox_inches="tight", facecolor="white")
+    image = Image.open(buffer).convert("RGB")
+    out = io.BytesIO()
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue(), {"width": round(image.width / density), "height": round(image.height / density)}
 
 def canvas(width: float = 8,         # inches
            height: float = 4.5,      # inches
@@ -52,6 +65,112 @@ def word_frequencies(vocab: list,        # V words
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
         ax.annotate(vocab[order[r - 1]], (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #f7611b88
+def co_occurrence(table,                   # (n, n) log counts
+                  words: list = None,      # n names for the axes
+                  title: str = "",
+                 ):
+    "A table of log counts as a picture: rows are first words, columns second words."
+    n = len(table)
+    fig, ax = canvas(7.6 if words else 5, 6.2 if words else 4.2)
+    image = ax.imshow(table, cmap="Blues", interpolation="nearest"); ax.grid(False)
+    if words:
+        ax.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor"); ax.set_yticks(range(n), words)
+        middle = (np.min(table) + np.max(table)) / 2
+        for i, j in np.ndindex(n, n):
+            count = np.exp(table[i, j]) - 0.5
+            if count > 0.5: ax.text(j, i, f"{count:,.0f}" if count < 1000 else f"{count / 1000:.0f}k", ha="center", va="center", fontsize=8.5, color="white" if table[i, j] > middle else "black")
+    ax.set(xlabel="second word", ylabel="first word", title=title)
+    fig.colorbar(image, ax=ax, label="log(count + ½)", shrink=.8)
+    return fig
+
+def _plain_ticks(ax, x=True):
+    "Numbers a person would write on logarithmic axes: 1, 10, 100; 60,000, 80,000, 100,000."
+    low, high = ax.get_ylim()
+    steps = [s for s in np.ravel(np.outer(10.0 ** np.arange(-3, 9), [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8])) if low <= s <= high]
+    if len(steps) > 12: steps = [s for s in steps if f"{s:e}"[0:3] in ("1.0", "2.0", "5.0")]
+    ax.set_yticks(steps, [f"{s:,.0f}" if s >= 10 else f"{s:g}" for s in steps]); ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    if x: ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
+
+def loss_by_epoch(losses: dict,            # {name: losses, the start first}
+                  title: str = ""):
+    "Loss against epochs on logarithmic axes, a line for each way of training."
+    fig, ax = canvas(8, 4)
+    for (name, y), colour in zip(losses.items(), (COLOURS["original"], COLOURS["train"], COLOURS["valid"], COLOURS["test"])):
+        ax.loglog(np.arange(1, len(y)), y[1:], color=colour, lw=2, label=name)
+    ax.legend(); ax.set(xlabel="epoch", ylabel="loss (squared log counts)", title=title)
+    _plain_ticks(ax)
+    return fig
+
+def dimension_sweep(dims: list,            # dimensions
+                    losses: dict,          # {name: (len(dims), number of starts) losses}
+                    line: tuple = None,    # (loss, name) of something without dimensions
+                   ):
+    "Final losses against the dimension on log-log axes: the mean over the starts, their range, the minimum marked."
+    fig, ax = canvas(9, 4.8)
+    for (name, y), colour in zip(losses.items(), (COLOURS["train"], COLOURS["valid"], COLOURS["test"], COLOURS["kn"])):
+        y = np.asarray(y); mean = y.mean(1); best = int(mean.argmin())
+        ax.plot(dims, mean, "o-", ms=4, color=colour); ax.fill_between(dims, y.min(1), y.max(1), color=colour, alpha=.25)
+        ax.plot(dims[best], mean[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
+        label_end(ax, dims[-1], mean[-1], name, colour)
+    if line: ax.axhline(line[0], color=COLOURS["original"], ls="--"); ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
+    ax.set_xscale("log"); ax.set_yscale("log")
+    ticks = [d for i, d in enumerate(dims) if i == 0 or d >= 1.25 * max([x for x in dims[:i]])]
+    ax.set_xticks(ticks, [str(d) for d in ticks]); ax.minorticks_off()
+    _plain_ticks(ax, x=False)
+    ax.set(xlabel="dimension d (circle: smallest mean)", ylabel="loss (squared log counts)")
+    return fig
+
+def direction(seen,                        # (V, V) log X_ij - log X_ji
+              said,                        # (V, V) the model's difference
+              vocab: list,
+              pairs: list = (),            # "left right" to name
+              named: int = 10,             # how many more to name, the most one-sided
+             ):
+    "How much more often a pair stands this way round than the other: in the text, and as a model says; telling pairs by name."
+    i, j = np.nonzero(seen > 0); order = np.argsort(-seen[i, j], kind="stable"); i, j = i[order], j[order]
+    x, y = seen[i, j], said[i, j]
+    chosen = sorted({*range(min(named, len(i))), *(n for n, (a, b) in enumerate(zip(i, j)) if f"{vocab[a]} {vocab[b]}" in pairs)})
+    fig, ax = canvas(9, 6); high = float(x.max())
+    ax.plot(x, y, ".", ms=3, alpha=.3, color=COLOURS["train"])
+    ax.plot([0, high], [0, high], color=COLOURS["test"], lw=2); ax.axhline(0, color=COLOURS["original"], ls="--", lw=2)
+    ax.plot(x[chosen], y[chosen], "o", ms=5, color=COLOURS["valid"])
+    ax.set(xlabel="in the text: log count this way − log count the other way", ylabel="as the model says", xlim=(0, high * 1.25))
+    label_end(ax, high, high, "as in the text", COLOURS["test"])
+    ax.annotate("one vector a word", (high * 1.24, 0), xytext=(0, -5), textcoords="offset points", ha="right", va="top", color=COLOURS["original"])
+    _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black", others=(x, y), outline=True)
+    return fig
+
+def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
+    "Labels beside their points without overlapping (textalloc), with a thin line where one had to move."
+    import textalloc
+    from matplotlib import patheffects
+    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim()); ax.figure.canvas.draw(); ax.figure.set_layout_engine("none")
+    x, y, before = np.asarray(x, float), np.asarray(y, float), len(ax.texts)
+    textalloc.allocate(ax, x, y, [t.replace("$", r"\$") for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
+                       linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800, avoid_label_lines_overlap=len(x) < 60)
+    if outline:
+        for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
+
+def text_map(points,                       # (V, 2)
+             labels: list,                 # V words
+             *, classes: dict = None,      # {class: words} to colour
+             title: str = "", size: tuple = (12, 9)):
+    "Every word as text beside its point, without overlapping; words of a class in one colour, their key below."
+    points = np.asarray(points, float)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(labels): raise ValueError(f"A map needs one point of 2 numbers for each of the {len(labels)} words, not an array of shape {points.shape}.")
+    if not np.isfinite(points).all(): raise ValueError("A map needs finite points.")
+    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
+    fig, ax = canvas(*size)
+    colours = [colour.get(w, "#333333") for w in labels]
+    ax.scatter(*points.T, s=5, c=colours)
+    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=name)
+    if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
+    ax.set(title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
 # %% ../nbs/10_plots.ipynb #41e9e5aa
