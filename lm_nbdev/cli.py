@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'glove', 'save_glove', 'download', 'main']
+__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -38,7 +38,7 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
-# %% ../nbs/14_cli.ipynb #99763deb
+# %% ../nbs/14_cli.ipynb #8086a5da
 def show_result(corpus, result):
     "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
     import math
@@ -65,6 +65,22 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.analysis import nearest_words
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
+
+@app.command()
+def check(model: Path = typer.Argument(help="a saved model"),
+          corpus: str = typer.Option(None, help="the text that it was trained on"),
+          batch: int = typer.Option(100, help="training examples to check with"),
+          num_checks: int = typer.Option(1000, help="entries of each array"),
+          seed: int = typer.Option(0, help="which entries")):
+    "Check a model's gradients; exit code 1 if one is wrong."
+    from lm_nbdev.data import DataError, load_corpus
+    from lm_nbdev.gradcheck import check_gradients
+    from lm_nbdev.model import Model
+    net, data = Model.load(model), load_corpus(corpus)
+    if list(net.vocab) != list(data.vocab): raise DataError(f"The model {model} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    report = check_gradients(net, data.train.inputs[:max(0, batch)], data.train.targets[:max(0, batch)], num_checks=num_checks, seed=seed)
+    print(report)
+    if not report.ok: raise RuntimeError("The gradients are wrong.")
 
 @app.command()
 def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),

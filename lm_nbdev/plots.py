@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'schedules', 'training_curves']
+           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -212,6 +212,34 @@ def activation_curves(activate):
     for ax, name in zip(axes, ("logistic", "tanh", "relu", "gelu")):
         ax.plot(u, activate(u, name), color=COLOURS["train"], lw=2); ax.set(title=name, xlabel="input u")
     axes[0].set_ylabel("output")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #4b393ccd
+def valley(steps,                          # eps
+           curves: dict,                   # {method: relative errors}
+          ):
+    "Relative error of numerical derivatives against the step, on log-log axes."
+    fig, ax = canvas(9, 4.8)
+    for (name, y), colour in zip(curves.items(), (COLOURS["train"], COLOURS["valid"], COLOURS["kn"], COLOURS["test"])):
+        ax.loglog(steps, np.maximum(y, 1e-17), "o-", ms=4, color=colour, label=name)
+    lines = sorted(ax.lines, key=lambda line: line.get_ydata()[-1]); height = 0.0
+    for line in lines:                     # names a decade apart, so that they do not overlap
+        height = max(line.get_ydata()[-1], 10 * height); label_end(ax, min(steps), height, line.get_label(), line.get_color())
+    ax.invert_xaxis()
+    ax.set(xlabel="step ε (smaller to the right)", ylabel="median relative error", title="Truncation on the left, round-off on the right")
+    return fig
+
+def bug_table(errors: dict,                # {bug: {array: largest relative error}}
+              tolerance: float):
+    "Which arrays fail the check for which bug: dark is wrong."
+    names = list(next(iter(errors.values())))
+    table = np.array([[row[n] for n in names] for row in errors.values()])
+    fig, ax = canvas(9.5, .55 * len(errors) + 2.2)
+    ax.imshow(table > tolerance, cmap=mpl.colors.ListedColormap(["#e8f3ee", COLOURS["bad"]]), vmin=0, vmax=1, aspect="auto"); ax.grid(False)
+    for i, j in np.ndindex(*table.shape): ax.text(j, i, f"{table[i, j]:.0e}", ha="center", va="center", color="white" if table[i, j] > tolerance else "#444444")
+    ax.set_xticks(range(len(names)), [n.replace("_weights", "\nweights").replace("_", " ") for n in names], fontsize=10); ax.xaxis.tick_top()
+    ax.set_yticks(range(len(errors)), list(errors)); ax.tick_params(length=0); ax.spines[:].set_visible(False)
+    ax.set_xlabel("largest relative error of each array")
     return fig
 
 # %% ../nbs/10_plots.ipynb #53ce2c4a

@@ -1,15 +1,12 @@
 "Files as people have them: the ready arrays in all their shapes, odd texts, and pickles that want to run something."
-import io
 import pickle
-import struct
-import zipfile
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from lm_nbdev import data
-from lm_nbdev.data import DataError, load_corpus
+from lm_nbdev.data import DataError, load_corpus, write_arrays
 
 NAMES = [f"{part}_{kind}" for part in ("train", "valid", "test") for kind in ("inputs", "targets")]
 
@@ -21,37 +18,10 @@ def arrays():
     return out | {"vocab": np.array(["all", "set", "just", "show", "being"])}
 
 
-def python2_pickle(arrays):
-    "Protocol 2 as Python 2 wrote it: strings and array bytes as (BIN)STRING, names from numpy.core.multiarray."
-    def string(b): return b"U" + bytes([len(b)]) + b if len(b) < 256 else b"T" + struct.pack("<i", len(b)) + b
-    def integer(i): return b"J" + struct.pack("<i", i)
-    def dtype(d):
-        kind, size = d.str[1:], d.itemsize if d.kind == "S" else -1
-        return b"cnumpy\ndtype\n" + string(kind.encode()) + b"K\x00K\x01\x87R(K\x03" + string(b"|" if d.kind == "S" else b"<") + b"NNN" + integer(size) + integer(1 if d.kind == "S" else -1) + b"K\x00tb"
-    def array(a):
-        head = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + string(b"b") + b"\x87R"
-        return head + b"(K\x01(" + b"".join(integer(n) for n in a.shape) + b"t" + dtype(a.dtype) + b"\x89" + string(a.tobytes()) + b"tb"
-    def scalar(w): return b"cnumpy.core.multiarray\nscalar\n" + dtype(np.dtype(f"S{len(w)}")) + string(w) + b"\x86R"
-    body = b"".join(string(n.encode()) + array(arrays[n]) for n in NAMES)
-    words = b"](" + b"".join(scalar(str(w).encode()) for w in arrays["vocab"]) + b"e"
-    return b"\x80\x02}(" + body + string(b"vocab") + words + b"u."
-
-
 def write(arrays, shape, folder):
-    if shape == "folder":
-        for n, a in arrays.items(): np.save(folder / f"{n}.npy", a)
-        return folder
-    if shape == "zip":
-        with zipfile.ZipFile(folder / "data.zip", "w") as z:
-            for n, a in arrays.items():
-                buffer = io.BytesIO(); np.save(buffer, a); z.writestr(f"data/{n}.npy", buffer.getvalue())
-        return folder / "data.zip"
-    if shape == "pk":
-        (folder / "data.pk").write_bytes(python2_pickle(arrays)); return folder / "data.pk"
-    from scipy.io import savemat
-    rows = {f"{p}Data": np.vstack([arrays[f"{p}_inputs"].T, arrays[f"{p}_targets"]]) + 1 for p in ("train", "valid", "test")}
-    savemat(folder / "data.mat", {"data": rows | {"vocab": arrays["vocab"].astype(object)[None]}})
-    return folder / "data.mat"
+    if shape != "folder": return write_arrays(arrays, folder / f"data.{shape}")
+    for n, a in arrays.items(): np.save(folder / f"{n}.npy", a)
+    return folder
 
 
 @pytest.mark.parametrize("shape", ["folder", "zip", "pk", "mat"])
