@@ -226,10 +226,14 @@ def load_pickle(path):
         except DataError as e: raise DataError(f"{path}: {e}") from None
         except Exception as e: raise DataError(f"{path} is not a readable pickle ({type(e).__name__}).") from None
 
-# %% ../nbs/00_data.ipynb #6fb9a819
+# %% ../nbs/00_data.ipynb #922d2727
 PARTS = ("train", "valid", "test")
 
-def _text(word): return (word.decode("latin1") if isinstance(word, bytes) else str(word))
+def _text(word):
+    "A word from a file: bytes are UTF-8, or else Latin-1."
+    if not isinstance(word, bytes): return str(word)
+    try: return word.decode("utf-8")
+    except UnicodeDecodeError: return word.decode("latin1")
 
 def _from_npy(files: dict, where):
     "Arrays from {name: open binary file}."

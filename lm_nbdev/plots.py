@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves']
+           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -261,4 +261,29 @@ def training_curves(histories: dict):      # {name: history}
         ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=name)
     ax.plot([], [], "--", color="#999999", label="dashed: training")
     ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #fcc5e589
+def mixture(weights, losses,               # validation cross-entropy for each weight of the network
+            best: float):
+    "Cross-entropy of the mixture against the network's weight: counting at the left end, the network at the right."
+    fig, ax = canvas(8, 4)
+    ax.plot(weights, losses, color=COLOURS["mixture"], lw=2)
+    ax.plot(best, np.interp(best, weights, losses), "o", ms=9, color=COLOURS["mixture"])
+    ax.annotate(f"{best:.2f}", (best, np.interp(best, weights, losses)), xytext=(0, 10), textcoords="offset points", ha="center")
+    ax.annotate("counting alone", (weights[0], losses[0]), xytext=(8, 4), textcoords="offset points", color=COLOURS["kn"])
+    ax.annotate("network alone", (weights[-1], losses[-1]), xytext=(-8, 4), textcoords="offset points", ha="right", color=COLOURS["train"])
+    ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
+    return fig
+
+def by_frequency(names, shares,            # groups of examples, and how large each is
+                 table: dict,              # {model: cross-entropy in each group}
+                ):
+    "Cross-entropy in groups of examples, as bars side by side; the group's share below its name."
+    fig, ax = canvas(9.5, 4.6)
+    width, x = .8 / len(table), np.arange(len(names))
+    for i, ((name, y), colour) in enumerate(zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"]))):
+        ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
+    ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
     return fig
