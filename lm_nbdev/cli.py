@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'main']
+__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'student', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -127,6 +127,17 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     "Fetch the course's own text, checked against its SHA-256."
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
+
+# %% ../nbs/14_cli.ipynb #c4a5ae1f
+@app.command()
+def student(out: Path = typer.Argument(help="folder to write; it must hold no notebooks yet"),
+            chapters: Path = typer.Option(None, help="folder of the chapters; default: nbs/ of this checkout"),
+            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, with the answers")):
+    "Write the course without its answers, each with a check that answers at once."
+    from lm_nbdev.exercises import student_edition
+    counts = student_edition(out, chapters=chapters, nbgrader=nbgrader)
+    for name, n in counts.items(): print(f"  {name:24} {n:3} exercises")
+    print(f"\n{sum(counts.values())} exercises in {len(counts)} chapters, written to {out}.")
 
 # %% ../nbs/14_cli.ipynb #52c2f636
 def main(args: list = None) -> None:
