@@ -9,7 +9,8 @@ from matplotlib import pyplot as plt
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency']
+           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency',
+           'neighbour_bells', 'map_convergence']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -286,4 +287,27 @@ def by_frequency(names, shares,            # groups of examples, and how large e
         ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
     ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #3e8b2984
+def neighbour_bells(rows: dict,            # {perplexity: probabilities of the others, largest first}
+                    word: str):
+    "How one word spreads its attention over the others, for several perplexities, side by side."
+    fig, axes = canvas(11, 3, columns=len(rows), sharex=True, squeeze=False)
+    for ax, (perplexity, p) in zip(axes[0], rows.items()):
+        shown = p[:100]
+        ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
+        ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
+    axes[0, 0].set_ylabel(f"share of {word}'s attention".replace("$", r"\$"))
+    return fig
+
+def map_convergence(histories: dict,       # {name: history of a `TSNE`}
+                    early: int = 250,      # steps with exaggeration
+                   ):
+    "KL divergence against iterations, a line a map."
+    fig, ax = canvas(9, 4)
+    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"])):
+        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour); label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
+    ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
+    ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
     return fig
