@@ -9,7 +9,7 @@ import typer
 
 # %% auto #0
 __all__ = ['app', 'FORMATS', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'generate',
-           'model_table', 'export', 'main']
+           'model_table', 'export', 'student', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -179,6 +179,17 @@ def export(model: Path = typer.Argument(help="a saved model"),
     elif format == "csv": header, rows = model_table(net, table); analysis.export_csv(path, rows, header)
     else: analysis.export_word2vec(path, net, binary=format == "word2vec-binary")
     print(f"Saved {path}" + ("; look at it with: tensorboard --logdir " + str(path) if format == "projector" else ""))
+
+# %% ../nbs/14_cli.ipynb #c4a5ae1f
+@app.command()
+def student(out: Path = typer.Argument(help="folder to write; it must hold no notebooks yet"),
+            chapters: Path = typer.Option(None, help="folder of the chapters; default: nbs/ of this checkout"),
+            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, with the answers")):
+    "Write the course without its answers, each with a check that answers at once."
+    from lm_nbdev.exercises import student_edition
+    counts = student_edition(out, chapters=chapters, nbgrader=nbgrader)
+    for name, n in counts.items(): print(f"  {name:24} {n:3} exercises")
+    print(f"\n{sum(counts.values())} exercises in {len(counts)} chapters, written to {out}.")
 
 # %% ../nbs/14_cli.ipynb #52c2f636
 def main(args: list = None) -> None:

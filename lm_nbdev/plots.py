@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
            'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency',
-           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture']
+           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -359,4 +359,27 @@ def surprise_picture(sentences: list,          # with `words` and `surprise` eac
             ax.text(at + (width + .7) / 2, bottom - .43, word.replace("$", r"\$"), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
             if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
     fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
+    return fig
+
+# %% ../nbs/10_plots.ipynb #3e8b2984
+def neighbour_bells(rows: dict,            # {perplexity: probabilities of the others, largest first}
+                    word: str):
+    "How one word spreads its attention over the others, for several perplexities, side by side."
+    fig, axes = canvas(11, 3, columns=len(rows), sharex=True, squeeze=False)
+    for ax, (perplexity, p) in zip(axes[0], rows.items()):
+        shown = p[:100]
+        ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
+        ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
+    axes[0, 0].set_ylabel(f"share of {word}'s attention".replace("$", r"\$"))
+    return fig
+
+def map_convergence(histories: dict,       # {name: history of a `TSNE`}
+                    early: int = 250,      # steps with exaggeration
+                   ):
+    "KL divergence against iterations, a line a map."
+    fig, ax = canvas(9, 4)
+    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"])):
+        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour); label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
+    ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
+    ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
     return fig
