@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'student', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'generate',
+           'model_table', 'export', 'student', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -43,6 +44,7 @@ def show_result(corpus, result):
     "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
     import math
     from lm_nbdev.analysis import find_occurrences, nearest_words, predict_next_word
+    from lm_nbdev.report import generated_sentences
     print(f"Training {result.stopped}, {result.seconds:.1f} s.\n\n{'':12}cross-entropy (nats)   perplexity")
     for part, ce in result.final.items(): print(f"{part:12}{ce:20.3f}   {math.exp(ce):10.2f}")
     for context in corpus.examples.contexts[:5]:
@@ -108,8 +110,8 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
 
 def save_glove(folder, corpus, sweep, others, points):
     "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
-    import csv
     from lm_nbdev import plots
+    from lm_nbdev.analysis import export_csv
     from lm_nbdev.data import atomic_write
     figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
                "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
@@ -117,9 +119,7 @@ def save_glove(folder, corpus, sweep, others, points):
     for name, fig in figures.items():
         with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
         print(f"  {folder / name}")
-    with atomic_write(folder / "vectors_2d.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file); rows.writerow(["word", "x", "y"])
-        rows.writerows([word, f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
+    export_csv(folder / "vectors_2d.csv", [(word, *xy) for word, xy in zip(corpus.vocab, points)], ["word", "x", "y"])
     print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
@@ -127,6 +127,58 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     "Fetch the course's own text, checked against its SHA-256."
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
+    print("\nsentences it writes")
+    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
+
+# %% ../nbs/14_cli.ipynb #1d65de38
+@app.command()
+def generate(model: Path = typer.Argument(help="a saved model"),
+             words: list[str] = typer.Argument(None, help="how to begin; with fewer than the model looks at, as the corpus's sentences begin"),
+             corpus: str = typer.Option(None, help="whose sentences to begin like: toronto, sotu, synthetic, or a .txt file or folder"),
+             temperature: float = typer.Option(1.0, help="below 1 safer, above 1 wilder"),
+             top_k: int = typer.Option(None, help="draw from the k most likely words only"),
+             number: int = typer.Option(5, "-n", "--number", help="how many sentences"),
+             max_words: int = typer.Option(30, help="words to add at most"),
+             seed: int = typer.Option(0, help="of the first sentence; the next ones count on")):
+    "Write sentences, word by word, until one ends."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if number < 1: raise ValueError(f"--number must be at least 1, not {number}.")
+    net = Model.load(model); given = words or []
+    data = load_corpus(corpus) if corpus or len(given) < net.arch.context_len else None
+    for i in range(number): print(analysis.generate(net, given, corpus=data, temperature=temperature, top_k=top_k, max_words=max_words, seed=seed + i))
+
+# %% ../nbs/14_cli.ipynb #c33cc2d2
+FORMATS = {"word2vec": ".vectors.txt", "word2vec-binary": ".vectors.bin", "projector": ".projector", "onnx": ".onnx", "csv": ".csv"}
+
+def model_table(model, name: str) -> tuple:      # header, rows
+    "A table about a model: vectors, nearest (ten for each word), distances (all pairs) or clusters."
+    from lm_nbdev import analysis
+    V, E = model.vocab, model.params.word_embedding_weights
+    if name == "vectors": return ["word", *(f"d{i + 1}" for i in range(E.shape[1]))], [(w, *row) for w, row in zip(V, E)]
+    if name == "nearest": return ["word", "rank", "neighbour", "distance"], [(w, i + 1, n, d) for w in V for i, (n, d) in enumerate(analysis.nearest_words(model, w))]
+    if name == "distances": return ["word", *V], [(w, *(near.get(v, 0.0) for v in V)) for w in V for near in [dict(analysis.nearest_words(model, w, len(V)))]]
+    if name == "clusters": return ["cluster", "word"], [(i + 1, w) for i, group in enumerate(analysis.clusters(model)) for w in group]
+    raise ValueError(f"There is no table {name!r}; choose vectors, nearest, distances or clusters.")
+
+@app.command()
+def export(model: Path = typer.Argument(help="a saved model"),
+           format: str = typer.Option(..., "--format", help="word2vec, word2vec-binary, projector, onnx or csv"),
+           out: Path = typer.Option(None, help="where to; default beside the model"),
+           corpus: str = typer.Option(None, help="projector: the text, for counts and classes"),
+           table: str = typer.Option("vectors", help="csv: vectors, nearest, distances or clusters")):
+    "Write a model for other programs."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if format not in FORMATS: raise ValueError(f"There is no format {format!r}; choose {', '.join(FORMATS)}.")
+    net, path = Model.load(model), out or model.with_suffix((f".{table}" if format == "csv" else "") + FORMATS[format])
+    if format == "projector": analysis.export_projector(path, net, load_corpus(corpus) if corpus else None)
+    elif format == "onnx": analysis.export_onnx(path, net)
+    elif format == "csv": header, rows = model_table(net, table); analysis.export_csv(path, rows, header)
+    else: analysis.export_word2vec(path, net, binary=format == "word2vec-binary")
+    print(f"Saved {path}" + ("; look at it with: tensorboard --logdir " + str(path) if format == "projector" else ""))
 
 # %% ../nbs/14_cli.ipynb #c4a5ae1f
 @app.command()
