@@ -277,6 +277,14 @@ def mixture(weights, losses,               # validation cross-entropy for each w
     ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
     return fig
 
+KINDS = {"network": "train", "counting": "kn", "mixture": "mixture"}          # the colour of each kind of model
+
+def _spread(values, gap):
+    "Heights for labels: the values, pushed apart where they are closer than `gap`."
+    order, out = np.argsort(values), np.array(values, float)
+    for a, b in zip(order, order[1:]): out[b] = max(out[b], out[a] + gap)
+    return out
+
 def by_frequency(names, shares,            # groups of examples, and how large each is
                  table: dict,              # {model: cross-entropy in each group}
                  title: str = ""):
@@ -292,8 +300,6 @@ def by_frequency(names, shares,            # groups of examples, and how large e
     return fig
 
 # %% ../nbs/10_plots.ipynb #b8269f6d
-KINDS = {"network": "train", "counting": "kn", "mixture": "mixture"}          # the colour of each kind of model
-
 def calibration(measured: dict):           # {name: Metrics}
     "How often the first choice is right against how sure the model is of it; below, the difference, and how often each confidence occurs."
     fig, (top, gap, low) = canvas(7.5, 8, rows=3, sharex=True, height_ratios=[3, 1.6, 1])
@@ -318,12 +324,6 @@ def distances(far: dict):                  # {model: nats above the floor}
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}")); ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
     ax.set(xlabel="nats a word above the floor (logarithmic)")
     return fig
-
-def _spread(values, gap):
-    "Heights for labels: the values, pushed apart where they are closer than `gap`."
-    order, out = np.argsort(values), np.array(values, float)
-    for a, b in zip(order, order[1:]): out[b] = max(out[b], out[a] + gap)
-    return out
 
 def _three_lines(ax, x, curves, names):
     for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
