@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download',
-           'baseline', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove',
+           'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -39,7 +39,7 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
-# %% ../nbs/14_cli.ipynb #f2dbe3fb
+# %% ../nbs/14_cli.ipynb #c3c0bd60
 def show_losses(corpus, result):
     "The network beside counting (Kneser-Ney) and the mixture of both: nats, and perplexity in brackets."
     import math, time
@@ -56,6 +56,7 @@ def show_losses(corpus, result):
 def show_result(corpus, result):
     "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
     from lm_nbdev.analysis import find_occurrences, nearest_words, predict_next_word
+    from lm_nbdev.report import generated_sentences
     print(f"Training {result.stopped}, {result.seconds:.1f} s.\n")
     show_losses(corpus, result)
     for context in corpus.examples.contexts[:5]:
@@ -64,6 +65,8 @@ def show_result(corpus, result):
         print(f"\n{context[:60]}\n  model says    {said[:62]}\n  text had      {wrote[:62]}")
     print("\nnearest words")
     for word in corpus.examples.words[:3]: print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
+    print("\nsentences it writes")
+    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
 
 @app.command()
 def predict(model: Path = typer.Argument(help="a saved model"), words: list[str] = typer.Argument(help="the context")):
@@ -79,6 +82,7 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
 
+# %% ../nbs/14_cli.ipynb #4327aa4c
 @app.command()
 def check(model: Path = typer.Argument(help="a saved model"),
           corpus: str = typer.Option(None, help="the text that it was trained on"),
@@ -119,10 +123,11 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
     save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
 
+# %% ../nbs/14_cli.ipynb #468e4c69
 def save_glove(folder, corpus, sweep, others, points):
     "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
-    import csv
     from lm_nbdev import plots
+    from lm_nbdev.analysis import export_csv
     from lm_nbdev.data import atomic_write
     figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
                "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
@@ -130,9 +135,7 @@ def save_glove(folder, corpus, sweep, others, points):
     for name, fig in figures.items():
         with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
         print(f"  {folder / name}")
-    with atomic_write(folder / "vectors_2d.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file); rows.writerow(["word", "x", "y"])
-        rows.writerows([word, f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
+    export_csv(folder / "vectors_2d.csv", [(word, *xy) for word, xy in zip(corpus.vocab, points)], ["word", "x", "y"])
     print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
@@ -141,7 +144,68 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
 
-# %% ../nbs/14_cli.ipynb #7c87aa49
+# %% ../nbs/14_cli.ipynb #1d65de38
+@app.command()
+def generate(model: Path = typer.Argument(help="a saved model"),
+             words: list[str] = typer.Argument(None, help="how to begin; with fewer than the model looks at, as the corpus's sentences begin"),
+             corpus: str = typer.Option(None, help="whose sentences to begin like: toronto, sotu, synthetic, or a .txt file or folder"),
+             temperature: float = typer.Option(1.0, help="below 1 safer, above 1 wilder"),
+             top_k: int = typer.Option(None, help="draw from the k most likely words only"),
+             number: int = typer.Option(5, "-n", "--number", help="how many sentences"),
+             max_words: int = typer.Option(30, help="words to add at most"),
+             seed: int = typer.Option(0, help="of the first sentence; the next ones count on")):
+    "Write sentences, word by word, until one ends."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if number < 1: raise ValueError(f"--number must be at least 1, not {number}.")
+    net = Model.load(model); given = words or []
+    data = load_corpus(corpus) if corpus or len(given) < net.arch.context_len else None
+    for i in range(number): print(analysis.generate(net, given, corpus=data, temperature=temperature, top_k=top_k, max_words=max_words, seed=seed + i))
+
+# %% ../nbs/14_cli.ipynb #c33cc2d2
+FORMATS = {"word2vec": ".vectors.txt", "word2vec-binary": ".vectors.bin", "projector": ".projector", "onnx": ".onnx", "csv": ".csv"}
+
+def model_table(model, name: str) -> tuple:      # header, rows
+    "A table about a model: vectors, nearest (ten for each word), distances (all pairs) or clusters."
+    from lm_nbdev import analysis
+    V, E = model.vocab, model.params.word_embedding_weights
+    if name == "vectors": return ["word", *(f"d{i + 1}" for i in range(E.shape[1]))], [(w, *row) for w, row in zip(V, E)]
+    if name == "nearest": return ["word", "rank", "neighbour", "distance"], [(w, i + 1, n, d) for w in V for i, (n, d) in enumerate(analysis.nearest_words(model, w))]
+    if name == "distances": return ["word", *V], [(w, *(near.get(v, 0.0) for v in V)) for w in V for near in [dict(analysis.nearest_words(model, w, len(V)))]]
+    if name == "clusters": return ["cluster", "word"], [(i + 1, w) for i, group in enumerate(analysis.clusters(model)) for w in group]
+    raise ValueError(f"There is no table {name!r}; choose vectors, nearest, distances or clusters.")
+
+@app.command()
+def export(model: Path = typer.Argument(help="a saved model"),
+           format: str = typer.Option(..., "--format", help="word2vec, word2vec-binary, projector, onnx or csv"),
+           out: Path = typer.Option(None, help="where to; default beside the model"),
+           corpus: str = typer.Option(None, help="projector: the text, for counts and classes"),
+           table: str = typer.Option("vectors", help="csv: vectors, nearest, distances or clusters")):
+    "Write a model for other programs."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if format not in FORMATS: raise ValueError(f"There is no format {format!r}; choose {', '.join(FORMATS)}.")
+    net, path = Model.load(model), out or model.with_suffix((f".{table}" if format == "csv" else "") + FORMATS[format])
+    if format == "projector": analysis.export_projector(path, net, load_corpus(corpus) if corpus else None)
+    elif format == "onnx": analysis.export_onnx(path, net)
+    elif format == "csv": header, rows = model_table(net, table); analysis.export_csv(path, rows, header)
+    else: analysis.export_word2vec(path, net, binary=format == "word2vec-binary")
+    print(f"Saved {path}" + ("; look at it with: tensorboard --logdir " + str(path) if format == "projector" else ""))
+
+# %% ../nbs/14_cli.ipynb #c4a5ae1f
+@app.command()
+def student(out: Path = typer.Argument(help="folder to write; it must hold no notebooks yet"),
+            chapters: Path = typer.Option(None, help="folder of the chapters; default: nbs/ of this checkout"),
+            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, with the answers")):
+    "Write the course without its answers, each with a check that answers at once."
+    from lm_nbdev.exercises import student_edition
+    counts = student_edition(out, chapters=chapters, nbgrader=nbgrader)
+    for name, n in counts.items(): print(f"  {name:24} {n:3} exercises")
+    print(f"\n{sum(counts.values())} exercises in {len(counts)} chapters, written to {out}.")
+
+# %% ../nbs/14_cli.ipynb #88ed60c4
 @app.command()
 def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
              order: int = typer.Option(4, help="the longest n-gram to count, in words"),
