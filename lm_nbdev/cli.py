@@ -53,6 +53,8 @@ def show_result(corpus, result):
         print(f"\n{context[:60]}\n  model says    {said[:62]}\n  text had      {wrote[:62]}")
     print("\nnearest words")
     for word in corpus.examples.words[:3]: print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
+    print("\nsentences it writes")
+    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
 
 @app.command()
 def predict(model: Path = typer.Argument(help="a saved model"), words: list[str] = typer.Argument(help="the context")):
@@ -127,8 +129,6 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     "Fetch the course's own text, checked against its SHA-256."
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
-    print("\nsentences it writes")
-    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
 
 # %% ../nbs/14_cli.ipynb #1d65de38
 @app.command()
