@@ -39,7 +39,7 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
-# %% ../nbs/14_cli.ipynb #c3c0bd60
+# %% ../nbs/14_cli.ipynb #4fc42c75
 def show_losses(corpus, result):
     "The network beside counting (Kneser-Ney) and the mixture of both: nats, and perplexity in brackets."
     import math, time
@@ -205,7 +205,7 @@ def student(out: Path = typer.Argument(help="folder to write; it must hold no no
     for name, n in counts.items(): print(f"  {name:24} {n:3} exercises")
     print(f"\n{sum(counts.values())} exercises in {len(counts)} chapters, written to {out}.")
 
-# %% ../nbs/14_cli.ipynb #88ed60c4
+# %% ../nbs/14_cli.ipynb #454e3019
 @app.command()
 def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
              order: int = typer.Option(4, help="the longest n-gram to count, in words"),
