@@ -14,11 +14,12 @@ import numpy as np
 
 # %% auto #0
 __all__ = ['BREAK', 'TOKEN', 'PARTS', 'SOTU_HINT', 'TORONTO_HINT', 'DOWNLOADS', 'DataError', 'read_text', 'is_prepared',
-           'tokenize', 'most_frequent', 'encode', 'windows', 'Split', 'UnknownWord', 'word_ids', 'Examples', 'Corpus',
-           'split_windows', 'cache_folder', 'data_folders', 'find_data', 'SafeUnpickler', 'load_pickle', 'read_arrays',
-           'corpus_from_arrays', 'grammar_patterns', 'grammar_words', 'grammar_ngrams', 'conditional_entropy',
-           'make_synthetic', 'choose_examples', 'original_vocab', 'default_corpus', 'load_corpus', 'word_counts',
-           'ngram_codes', 'share_seen', 'get_batches', 'download', 'atomic_write', 'write_arrays']
+           'tokenize', 'most_frequent', 'encode', 'windows', 'sentence_beginnings', 'Split', 'UnknownWord', 'word_ids',
+           'Examples', 'Corpus', 'split_windows', 'cache_folder', 'data_folders', 'find_data', 'SafeUnpickler',
+           'load_pickle', 'read_arrays', 'corpus_from_arrays', 'grammar_patterns', 'grammar_words', 'grammar_ngrams',
+           'conditional_entropy', 'make_synthetic', 'choose_examples', 'original_vocab', 'default_corpus',
+           'load_corpus', 'word_counts', 'ngram_codes', 'share_seen', 'get_batches', 'download', 'atomic_write',
+           'write_arrays']
 
 # %% ../nbs/00_data.ipynb #8ff70aa9
 BREAK = "\0"                       # stands between two sentences; never part of a text
@@ -89,6 +90,15 @@ def windows(ids: np.ndarray,             # (n,) from `encode`
     sentence = np.cumsum(ids == -2)
     return np.lib.stride_tricks.sliding_window_view(ids, length)[start], sentence[start]
 
+# %% ../nbs/00_data.ipynb #902ddc52
+def sentence_beginnings(ids: np.ndarray,     # (n,) from `encode`
+                        length: int,         # how many words
+                       ) -> np.ndarray:      # (M, length)
+    "The first words of every sentence that has so many, if they are all in the vocabulary."
+    first = np.flatnonzero(np.r_[True, ids[:-1] == -2]) if len(ids) else np.zeros(0, int)
+    rows = ids[np.minimum(first[:, None] + np.arange(length), len(ids) - 1)]
+    return rows[(rows >= 0).all(1) & (first + length <= len(ids))]
+
 # %% ../nbs/00_data.ipynb #c31162ae
 @dataclass
 class Split:
@@ -139,6 +149,7 @@ class Corpus:
     split: str = "original"
     source: str = ""
     entropy: float = None
+    starts: np.ndarray = field(default=None, repr=False)     # (M, T) how the sentences of the text begin; None for ready arrays
     cache: dict = field(default_factory=dict, repr=False)   # tables that other modules derive from the corpus, made once
 
     @property
@@ -488,6 +499,7 @@ def load_corpus(name=None,               # "toronto", "sotu", "synthetic", a pat
     how = split or ("original" if name == "toronto" else "sentence")
     if len(rows) == 0: raise DataError(f"The text of {name} is too short: it has no {context_len + 1} words of the vocabulary in a row.")
     corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem, vocab, *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
+    corpus.starts = sentence_beginnings(ids, context_len + 1)[:, :-1]
     corpus.examples = choose_examples(vocab, corpus.train)
     return corpus
 

@@ -7,11 +7,12 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map', 'network_shapes',
            'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture',
-           'by_frequency', 'neighbour_bells', 'map_convergence', 'map_grid', 'map_quality', 'turned', 'WordMap',
-           'interactive_map']
+           'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars', 'seed_ranks',
+           'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid', 'map_quality',
+           'turned', 'WordMap', 'interactive_map']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -106,6 +107,7 @@ def loss_by_epoch(losses: dict,            # {name: losses, the start first}
     _plain_ticks(ax)
     return fig
 
+# %% ../nbs/10_plots.ipynb #ffeef352
 def dimension_sweep(dims: list,            # dimensions
                     losses: dict,          # {name: (len(dims), number of starts) losses}
                     line: tuple = None,    # (loss, name) of something without dimensions
@@ -145,6 +147,7 @@ def direction(seen,                        # (V, V) log X_ij - log X_ji
     _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black", others=(x, y), outline=True)
     return fig
 
+# %% ../nbs/10_plots.ipynb #07bd9816
 def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     "Labels beside their points without overlapping (textalloc), with a thin line where one had to move."
     import textalloc
@@ -283,16 +286,148 @@ def mixture(weights, losses,               # validation cross-entropy for each w
     ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
     return fig
 
+KINDS = {"network": "train", "counting": "kn", "mixture": "mixture"}          # the colour of each kind of model
+
+def _spread(values, gap):
+    "Heights for labels: the values, pushed apart where they are closer than `gap`."
+    order, out = np.argsort(values), np.array(values, float)
+    for a, b in zip(order, order[1:]): out[b] = max(out[b], out[a] + gap)
+    return out
+
 def by_frequency(names, shares,            # groups of examples, and how large each is
                  table: dict,              # {model: cross-entropy in each group}
-                ):
-    "Cross-entropy in groups of examples, as bars side by side; the group's share below its name."
-    fig, ax = canvas(9.5, 4.6)
-    width, x = .8 / len(table), np.arange(len(names))
-    for i, ((name, y), colour) in enumerate(zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"]))):
-        ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
+                 title: str = ""):
+    "Cross-entropy in groups of examples, a line for each model; the group's share below its name."
+    fig, ax = canvas(9.5, 4.4)
+    x = np.arange(len(names)); last = max([i for i in x if np.isfinite(next(iter(table.values()))[i])])
+    for (name, y), colour in zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(x, y, "o-", ms=8, lw=2, color=colour, label=name)
+    low, high = ax.get_ylim()
+    for (name, y), height, colour in zip(table.items(), _spread([y[last] for y in table.values()], .055 * (high - low)), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): label_end(ax, last + .06, height, name, colour)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    if title: ax.set_title(title, loc="left")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #b8269f6d
+def calibration(measured: dict):           # {name: Metrics}
+    "How often the first choice is right against how sure the model is of it; below, the difference, and how often each confidence occurs."
+    fig, (top, gap, low) = canvas(7.5, 8, rows=3, sharex=True, height_ratios=[3, 1.6, 1])
+    top.plot([0, 1], [0, 1], "--", color=COLOURS["original"]); gap.axhline(0, ls="--", color=COLOURS["original"])
+    top.annotate("as sure as it is right", (.7, .7), xytext=(.98, .5), ha="right", color=COLOURS["original"], arrowprops=dict(arrowstyle="-", color=COLOURS["original"]))
+    for i, (name, m) in enumerate(measured.items()):
+        colour, steps, some = COLOURS[KINDS.get(name, "test")], len(m.share), m.share > 0
+        top.plot(m.confidence[some], m.accuracy[some], "o-", ms=5, lw=2, color=colour, label=f"{name} (off by {m.calibration_error:.3f})")
+        gap.plot(m.confidence[some], (m.accuracy - m.confidence)[some], "o-", ms=5, lw=2, color=colour)
+        low.bar((np.arange(steps) + (i + .5) / len(measured) * .84 + .08) / steps, m.share, .84 / steps / len(measured), color=colour)
+    top.legend(loc="upper left"); top.set(ylabel="how often it is right", ylim=(0, 1), xlim=(0, 1)); gap.set(ylabel="right − sure")
+    low.set(xlabel="probability of the first choice", ylabel="share"); low.grid(axis="x", visible=False)
+    return fig
+
+def distances(far: dict):                  # {model: nats above the floor}
+    "How far models are from the least possible cross-entropy, on a logarithmic axis."
+    fig, ax = canvas(8.5, .5 * len(far) + 1.3)
+    colours = [COLOURS["mixture"] if "mixture" in n else COLOURS["train"] if "network" in n else COLOURS["kn"] for n in far]
+    ax.barh(range(len(far)), list(far.values()), .7, color=colours)
+    ax.set_yticks(range(len(far)), list(far)); ax.invert_yaxis(); ax.set_xscale("log"); ax.grid(axis="y", visible=False)
+    for i, v in enumerate(far.values()): ax.annotate(f"{v:.4f}" if v < .1 else f"{v:.2f}", (v, i), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}")); ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
+    ax.set(xlabel="nats a word above the floor (logarithmic)")
+    return fig
+
+def _three_lines(ax, x, curves, names):
+    for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
+    low, high = ax.get_ylim()
+    for name, height in zip(names, _spread([curves[n][-1] for n in names], .055 * (high - low))): label_end(ax, x[-1], height, name, COLOURS[KINDS[name]])
+
+def learning_curve(curve: dict):           # of `ngrams.learning_curve`
+    "Test cross-entropy against the number of training examples."
+    fig, ax = canvas(8.5, 4.4)
+    _three_lines(ax, curve["examples"], curve, list(KINDS))
+    ax.set(xlabel="training examples (logarithmic)", ylabel="test cross-entropy (nats)")
+    return fig
+
+def size_sweep(rows: dict,                 # lists: parameters, network, mixture
+               counting: float):           # test cross-entropy of counting alone
+    "Test cross-entropy against the number of the network's parameters, alone and mixed; counting as a line."
+    fig, ax = canvas(8.5, 4.4)
+    ax.axhline(counting, color=COLOURS["kn"], lw=2); ax.annotate("counting alone", (rows["parameters"][0], counting), xytext=(0, 6), textcoords="offset points", color=COLOURS["kn"])
+    _three_lines(ax, rows["parameters"], rows, ["network", "mixture"]); ax.set_xticks(rows["parameters"], [f"{n:,}" for n in rows["parameters"]])
+    ax.set(xlabel="parameters of the network (logarithmic)", ylabel="test cross-entropy (nats)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #ccb324d3
+def novelty_bars(share, promised, came_true):      # (k,) each, from `analysis.novelty`
+    "By rank of the prediction: the share that training never had; and of those, the probability promised beside how often it came true."
+    rank = np.arange(1, len(share) + 1)
+    fig, (left, right) = canvas(11, 4, columns=2)
+    left.bar(rank, 100 * np.asarray(share), color=COLOURS["mixture"]); left.set(xlabel="rank of the prediction", ylabel="new to the training text (%)", ylim=(0, 100), title="How many are made up?")
+    right.bar(rank - .2, 100 * np.asarray(promised), .4, color=COLOURS["train"], label="promised by the network")
+    right.bar(rank + .2, 100 * np.asarray(came_true), .4, color=COLOURS["test"], label="came true in held-out text")
+    right.legend(frameon=False); right.set(xlabel="rank of the prediction", ylabel="of the made-up ones (%)", title="Are they any good?")
+    for ax in (left, right): ax.set_xticks(rank); ax.grid(axis="x", visible=False)
+    return fig
+
+def seed_ranks(ranks: dict,              # {name: one rank a network}
+               most: int):               # the largest rank there can be
+    "One dot a network: which number among a word's neighbours another word is, on a logarithmic axis."
+    fig, ax = canvas(9, 1.2 + .5 * len(ranks))
+    for y, (name, values) in enumerate(ranks.items()):
+        shift = np.linspace(-.18, .18, len(values)) if len(values) > 1 else [0]
+        ax.plot(values, y + np.asarray(shift), "o", ms=8, alpha=.75, color=COLOURS["train"])
+        ax.plot([np.median(values)] * 2, [y - .34, y + .34], color=COLOURS["valid"], lw=2)
+    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), list(ranks)); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most]
+    ax.set_xticks(ticks, [str(t) for t in ticks]); ax.minorticks_off()
+    ax.set(xlabel="rank of the second word among the first word's neighbours (line: median)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #428eaa34
+def pulled_apart(a: str, b: str,         # the ends of the line
+                 places: dict,           # {word: its place on the line, one a network}
+                 k: int = 10):           # words from each end
+    "The words furthest out on a line through two words: bars are means over the networks, lines their range."
+    mean = {w: float(np.mean(v)) for w, v in places.items()}
+    order = sorted(mean, key=mean.get); k = max(1, min(k, len(order) // 2))
+    chosen = order[:k] + order[-k:]
+    fig, ax = canvas(9, 1.2 + .32 * len(chosen))
+    for y, w in enumerate(chosen):
+        colour = COLOURS["train"] if mean[w] > 0 else COLOURS["valid"]
+        ax.barh(y, mean[w], color=colour, alpha=.75); ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
+    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), chosen); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
+    ax.set(xlabel=f"← {b}      place on the line, in standard deviations from the mean word      {a} →")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #5d832940
+def _readable(colour):
+    r, g, b = mpl.colors.to_rgb(colour)
+    return "black" if .299 * r + .587 * g + .114 * b > .5 else "white"
+
+def surprise_picture(sentences: list,          # with `words` and `surprise` each, from `analysis.sentence_probability`
+                     columns: int = 64):       # characters in a line
+    "Sentences with each word on the colour of its surprise, the number below; grey words are not scored."
+    lines = []
+    for s in sentences:
+        line, at = [], 0
+        for word, surprise in zip(s.words, s.surprise):
+            width = max(len(word), 4)
+            if at and at + width > columns: lines.append(line); line, at = [], 0
+            line.append((at, width, word, surprise)); at += width + 1
+        lines += [line, []]
+    lines = lines[:-1]
+    highest = max(6.0, float(np.nanmax(np.concatenate([s.surprise for s in sentences]))))
+    shade = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, highest), mpl.colormaps["Oranges"])
+    heights = np.cumsum([.62 if line else .3 for line in lines])
+    fig, ax = canvas(11, heights[-1] + .9); ax.axis("off"); ax.set(xlim=(0, columns + 1), ylim=(heights[-1] + .1, -.1))
+    for line, bottom in zip(lines, heights):
+        for at, width, word, surprise in line:
+            colour = "#dddddd" if np.isnan(surprise) else shade.to_rgba(surprise)
+            ax.add_patch(mpl.patches.Rectangle((at, bottom - .6), width + .7, .34, fc=colour, ec="none"))
+            ax.text(at + (width + .7) / 2, bottom - .43, word.replace("$", r"\$"), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
+            if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
+    fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
     return fig
 
 # %% ../nbs/10_plots.ipynb #3e8b2984
@@ -341,7 +476,7 @@ def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, f
     ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
     return fig
 
-# %% ../nbs/10_plots.ipynb #54fc3a5d
+# %% ../nbs/10_plots.ipynb #c96d3953
 _MAP_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>{{ title }}</title><style>
@@ -368,7 +503,7 @@ aside ol{list-style:none;margin:.3rem 0;padding:0;display:flex;flex-wrap:wrap;ga
 {{ script }}
 </script></body></html>"""
 
-# %% ../nbs/10_plots.ipynb #28af9c94
+# %% ../nbs/10_plots.ipynb #bb2bbfb5
 _MAP_DRAW = """
 const $ = id => document.getElementById(id), svg = $("map"), make = (name, parent) => parent.appendChild(document.createElementNS(svg.namespaceURI, name));
 let now = 0, at = D.maps[0].xy.map(p => [...p]), view = {k: 1, x: 0, y: 0}, W = 1, H = 1, hovered = -1, pinned = -1, found = [];
@@ -403,7 +538,7 @@ function centre(i) { view.k = Math.max(view.k, 2.5); const [x, y] = spot(i); vie
 new ResizeObserver(() => { const r = svg.getBoundingClientRect(); W = r.width || 1; H = r.height || 1; draw(); }).observe(svg);
 """
 
-# %% ../nbs/10_plots.ipynb #35239f5f
+# %% ../nbs/10_plots.ipynb #8d811469
 _MAP_HANDS = """
 const where = e => { const r = svg.getBoundingClientRect(); return [e.clientX - r.left, e.clientY - r.top]; };
 function nearest(x, y, reach) {                     // the nearest point, not the word that happens to lie on top
@@ -440,7 +575,7 @@ svg.addEventListener("keydown", e => {
 $("in").onclick = () => zoom(1.6); $("out").onclick = () => zoom(1 / 1.6); $("all").onclick = all;
 """
 
-# %% ../nbs/10_plots.ipynb #6dc5fb91
+# %% ../nbs/10_plots.ipynb #6f08c7eb
 _MAP_WORDS = """
 const put = (parent, tag, text) => { const e = parent.appendChild(document.createElement(tag)); if (text !== undefined) e.textContent = text; return e; };
 function tell() {
@@ -478,8 +613,8 @@ $("model").onchange = () => {
 tell(); draw();
 """
 
-# %% ../nbs/10_plots.ipynb #c72c1f7c
-def _readable(colour):
+# %% ../nbs/10_plots.ipynb #0a477130
+def _dark_enough(colour):
     "A colour dark enough for text on white (contrast 4.5)."
     rgb = np.array(mpl.colors.to_rgb(colour))
     light = lambda c: np.where(c <= .04045, c / 12.92, ((c + .055) / 1.055) ** 2.4) @ [.2126, .7152, .0722]
@@ -493,7 +628,7 @@ def turned(points, towards):               # (N, 2) both
     A = A @ U @ V
     return A / max(np.linalg.norm(A, axis=1).max(), 1e-30)
 
-# %% ../nbs/10_plots.ipynb #5c16398b
+# %% ../nbs/10_plots.ipynb #80fb89af
 class WordMap:
     "A self-contained page (`html`): shows itself in a notebook, `save(path)` writes it as a file."
     def __init__(self, html: str, height: int = 620): self.html, self.height = html, height
@@ -523,8 +658,8 @@ def interactive_map(maps: dict,                # {name: (points (V, 2), vectors 
         if not (np.isfinite(points).all() and np.isfinite(vectors).all()): raise ValueError(f"The map {name!r} holds numbers that are not finite.")
         near, far = zip(*(neighbours(vectors, i, k) for i in range(V)))
         points = turned(points, shown[0]["xy"] if shown else points)
-        shown.append(dict(name=name, note=note, xy=points.round(4).tolist(), near=[n.tolist() for n in near], far=[f.round(3).tolist() for f in far]))
-    palette = [_readable(c) for c in class_palette(len(classes))]
+        shown.append(dict(name=name, note=note, xy=points.round(3).tolist(), near=[n.tolist() for n in near], far=[f.round(2).tolist() for f in far]))
+    palette = [_dark_enough(c) for c in class_palette(len(classes))]
     group = {w: c for c, words in classes.items() for w in words}; colour = {w: p for words, p in zip(classes.values(), palette) for w in words}
     data = dict(words=list(vocab), maps=shown, counts=None if counts is None else [int(c) for c in counts], groups=[group.get(w, "") for w in vocab], colours=[colour.get(w, "#333333") for w in vocab],
                 order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))], classes=list(zip(classes, palette)))
