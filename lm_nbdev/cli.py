@@ -2,7 +2,7 @@
 
 # %% ../nbs/14_cli.ipynb #d63428b7
 from __future__ import annotations
-import sys
+import os, sys
 from pathlib import Path
 
 import typer
@@ -110,7 +110,7 @@ def save_glove(folder, corpus, sweep, others, points):
     "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
     import csv
     from lm_nbdev import plots
-    from lm_nbdev.data import atomic_write
+    from lm_nbdev.data import atomic_write, csv_word
     figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
                "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
     print("\nSaved:")
@@ -119,7 +119,7 @@ def save_glove(folder, corpus, sweep, others, points):
         print(f"  {folder / name}")
     with atomic_write(folder / "vectors_2d.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file); rows.writerow(["word", "x", "y"])
-        rows.writerows([word, f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
+        rows.writerows([csv_word(word), f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
     print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
@@ -129,10 +129,22 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     for path in data.download(name, folder): print(path)
 
 # %% ../nbs/14_cli.ipynb #52c2f636
+class _Plain:
+    "A stream that shows what is not printable (a word that would move the cursor, a letter that the terminal can't show) as its code."
+    def __init__(self, stream): self.stream = stream
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def write(self, text):
+        text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text) if not text.isprintable() else text
+        coding = getattr(self.stream, "encoding", None) or "utf-8"
+        return self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
+
 def main(args: list = None) -> None:
     "The command `lm-nbdev`: exit code 0, 2 for a request that can't be met, 1 for a failure at run time."
-    try: code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
+    from contextlib import redirect_stdout
+    try:
+        with redirect_stdout(_Plain(sys.stdout)): code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort): code = _complain("Interrupted.", 1)
+    except BrokenPipeError: code = 1; sys.stdout = open(os.devnull, "w")        # whoever read the answer has seen enough
     except (ValueError, KeyError, FileNotFoundError) as e: code = _complain(str(e), 2)
     except Exception as e:
         if hasattr(e, "format_message"): code = _complain(e.format_message(), e.exit_code)       # a word that typer does not understand
@@ -141,5 +153,5 @@ def main(args: list = None) -> None:
     sys.exit(code or 0)
 
 def _complain(sentence, code):
-    if sentence: print(" ".join(sentence.split()), file=sys.stderr)
+    if sentence: print(" ".join(sentence.split())[:2000], file=_Plain(sys.stderr))
     return code

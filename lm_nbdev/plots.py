@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
+__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
            'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency']
 
@@ -47,6 +47,10 @@ def canvas(width: float = 8,         # inches
     plt.close(fig)
     return fig, axes
 
+def plain(text) -> str:
+    "A word or name as it is: a `$` in it starts no formula."
+    return str(text).replace("$", r"\$")
+
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
@@ -63,7 +67,7 @@ def word_frequencies(vocab: list,        # V words
     ax.loglog(rank, sorted_counts[0] / total / rank, "--", color=COLOURS["original"])
     ax.annotate("1 / rank (Zipf)", (rank[-1], sorted_counts[0] / total / rank[-1]), xytext=(0, -14), textcoords="offset points", ha="right", color=COLOURS["original"])
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
-        ax.annotate(vocab[order[r - 1]], (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
+        ax.annotate(plain(vocab[order[r - 1]]), (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
     return fig
 
@@ -77,6 +81,7 @@ def co_occurrence(table,                   # (n, n) log counts
     fig, ax = canvas(7.6 if words else 5, 6.2 if words else 4.2)
     image = ax.imshow(table, cmap="Blues", interpolation="nearest"); ax.grid(False)
     if words:
+        words = [plain(w) for w in words]
         ax.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor"); ax.set_yticks(range(n), words)
         middle = (np.min(table) + np.max(table)) / 2
         for i, j in np.ndindex(n, n):
@@ -149,7 +154,7 @@ def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     from matplotlib import patheffects
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim()); ax.figure.canvas.draw(); ax.figure.set_layout_engine("none")
     x, y, before = np.asarray(x, float), np.asarray(y, float), len(ax.texts)
-    textalloc.allocate(ax, x, y, [t.replace("$", r"\$") for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
+    textalloc.allocate(ax, x, y, [plain(t) for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
                        linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800, avoid_label_lines_overlap=len(x) < 60)
     if outline:
         for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
@@ -167,9 +172,9 @@ def text_map(points,                       # (V, 2)
     fig, ax = canvas(*size)
     colours = [colour.get(w, "#333333") for w in labels]
     ax.scatter(*points.T, s=5, c=colours)
-    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=name)
+    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
@@ -258,7 +263,7 @@ def training_curves(histories: dict):      # {name: history}
     "Cross-entropy against seconds: training faint, validation strong, one colour a recipe."
     fig, ax = canvas(9, 4.2)
     for (name, h), colour in zip(histories.items(), (COLOURS["original"], COLOURS["train"], COLOURS["test"])):
-        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=name)
+        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=plain(name))
     ax.plot([], [], "--", color="#999999", label="dashed: training")
     ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
     return fig
