@@ -9,7 +9,8 @@ from matplotlib import pyplot as plt
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies', 'co_occurrence',
            'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency']
+           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency',
+           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -291,4 +292,99 @@ def by_frequency(names, shares,            # groups of examples, and how large e
         ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
     ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #ccb324d3
+def novelty_bars(share, promised, came_true):      # (k,) each, from `analysis.novelty`
+    "By rank of the prediction: the share that training never had; and of those, the probability promised beside how often it came true."
+    rank = np.arange(1, len(share) + 1)
+    fig, (left, right) = canvas(11, 4, columns=2)
+    left.bar(rank, 100 * np.asarray(share), color=COLOURS["mixture"]); left.set(xlabel="rank of the prediction", ylabel="new to the training text (%)", ylim=(0, 100), title="How many are made up?")
+    right.bar(rank - .2, 100 * np.asarray(promised), .4, color=COLOURS["train"], label="promised by the network")
+    right.bar(rank + .2, 100 * np.asarray(came_true), .4, color=COLOURS["test"], label="came true in held-out text")
+    right.legend(frameon=False); right.set(xlabel="rank of the prediction", ylabel="of the made-up ones (%)", title="Are they any good?")
+    for ax in (left, right): ax.set_xticks(rank); ax.grid(axis="x", visible=False)
+    return fig
+
+def seed_ranks(ranks: dict,              # {name: one rank a network}
+               most: int):               # the largest rank there can be
+    "One dot a network: which number among a word's neighbours another word is, on a logarithmic axis."
+    fig, ax = canvas(9, 1.2 + .5 * len(ranks))
+    for y, (name, values) in enumerate(ranks.items()):
+        shift = np.linspace(-.18, .18, len(values)) if len(values) > 1 else [0]
+        ax.plot(values, y + np.asarray(shift), "o", ms=8, alpha=.75, color=COLOURS["train"])
+        ax.plot([np.median(values)] * 2, [y - .34, y + .34], color=COLOURS["valid"], lw=2)
+    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), list(ranks)); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most]
+    ax.set_xticks(ticks, [str(t) for t in ticks]); ax.minorticks_off()
+    ax.set(xlabel="rank of the second word among the first word's neighbours (line: median)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #428eaa34
+def pulled_apart(a: str, b: str,         # the ends of the line
+                 places: dict,           # {word: its place on the line, one a network}
+                 k: int = 10):           # words from each end
+    "The words furthest out on a line through two words: bars are means over the networks, lines their range."
+    mean = {w: float(np.mean(v)) for w, v in places.items()}
+    order = sorted(mean, key=mean.get); k = max(1, min(k, len(order) // 2))
+    chosen = order[:k] + order[-k:]
+    fig, ax = canvas(9, 1.2 + .32 * len(chosen))
+    for y, w in enumerate(chosen):
+        colour = COLOURS["train"] if mean[w] > 0 else COLOURS["valid"]
+        ax.barh(y, mean[w], color=colour, alpha=.75); ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
+    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), chosen); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
+    ax.set(xlabel=f"← {b}      place on the line, in standard deviations from the mean word      {a} →")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #5d832940
+def _readable(colour):
+    r, g, b = mpl.colors.to_rgb(colour)
+    return "black" if .299 * r + .587 * g + .114 * b > .5 else "white"
+
+def surprise_picture(sentences: list,          # with `words` and `surprise` each, from `analysis.sentence_probability`
+                     columns: int = 64):       # characters in a line
+    "Sentences with each word on the colour of its surprise, the number below; grey words are not scored."
+    lines = []
+    for s in sentences:
+        line, at = [], 0
+        for word, surprise in zip(s.words, s.surprise):
+            width = max(len(word), 4)
+            if at and at + width > columns: lines.append(line); line, at = [], 0
+            line.append((at, width, word, surprise)); at += width + 1
+        lines += [line, []]
+    lines = lines[:-1]
+    highest = max(6.0, float(np.nanmax(np.concatenate([s.surprise for s in sentences]))))
+    shade = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, highest), mpl.colormaps["Oranges"])
+    heights = np.cumsum([.62 if line else .3 for line in lines])
+    fig, ax = canvas(11, heights[-1] + .9); ax.axis("off"); ax.set(xlim=(0, columns + 1), ylim=(heights[-1] + .1, -.1))
+    for line, bottom in zip(lines, heights):
+        for at, width, word, surprise in line:
+            colour = "#dddddd" if np.isnan(surprise) else shade.to_rgba(surprise)
+            ax.add_patch(mpl.patches.Rectangle((at, bottom - .6), width + .7, .34, fc=colour, ec="none"))
+            ax.text(at + (width + .7) / 2, bottom - .43, word.replace("$", r"\$"), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
+            if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
+    fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
+    return fig
+
+# %% ../nbs/10_plots.ipynb #3e8b2984
+def neighbour_bells(rows: dict,            # {perplexity: probabilities of the others, largest first}
+                    word: str):
+    "How one word spreads its attention over the others, for several perplexities, side by side."
+    fig, axes = canvas(11, 3, columns=len(rows), sharex=True, squeeze=False)
+    for ax, (perplexity, p) in zip(axes[0], rows.items()):
+        shown = p[:100]
+        ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
+        ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
+    axes[0, 0].set_ylabel(f"share of {word}'s attention".replace("$", r"\$"))
+    return fig
+
+def map_convergence(histories: dict,       # {name: history of a `TSNE`}
+                    early: int = 250,      # steps with exaggeration
+                   ):
+    "KL divergence against iterations, a line a map."
+    fig, ax = canvas(9, 4)
+    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"])):
+        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour); label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
+    ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
+    ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
     return fig

@@ -13,7 +13,7 @@ from .model import _GELU, Model, activate, distinct_examples, weighted_cross_ent
 
 # %% auto #0
 __all__ = ['batch_gradient', 'bend', 'add_rows', 'Optimizer', 'learning_rate', 'TrainConfig', 'TrainResult', 'start_params',
-           'choose_threads', 'train']
+           'choose_threads', 'Progress', 'train']
 
 # %% ../nbs/06_training.ipynb #61894996
 def batch_gradient(params: Params,         # the network
@@ -188,11 +188,31 @@ def choose_threads(work) -> int:
         return float(np.median(times))
     return most if cost(most) < 0.8 * cost(1) else 1
 
+# %% ../nbs/06_training.ipynb #7a3e1e18
+@dataclass
+class Progress:
+    "What `train` hands to its `callback`: `step` of `total`, `seconds`, `train_ce` (mean since the last call, nats), `valid_ce` (the latest; None before the first), the history so far; `model()` copies the network as it is now."
+    step: int
+    total: int
+    seconds: float
+    train_ce: float
+    valid_ce: float
+    validated: bool                # has `valid_ce` been measured at this very step?
+    learning_rate: float
+    history: dict                  # the lists of `TrainResult.history`, to read
+    params: Params                 # the live parameters: copy what should stay
+    vocab: list
+    def model(self) -> Model:
+        "A copy of the network as it is now."
+        return Model(self.params.copy(), self.vocab)
+
 # %% ../nbs/06_training.ipynb #08929ce3
 def train(corpus: Corpus,                       # what to learn from
           config: TrainConfig = TrainConfig(),  # the recipe
           *, progress: bool = True,             # show a bar
           resume=None,                          # a Model or its file whose parameters to start from
+          callback=None,                        # called with a `Progress` after each validation and every `callback_every` steps; True ends training
+          callback_every: int = 100,            # steps between calls
          ) -> TrainResult:
     "Train a network; keeps the parameters that were best on validation, also when interrupted. Raises `ValueError` for a corpus without validation part."
     from threadpoolctl import threadpool_limits
@@ -204,7 +224,7 @@ def train(corpus: Corpus,                       # what to learn from
     threads = choose_threads(lambda: batch_gradient(params, x, y, grad))
     start = time.perf_counter()
     with threadpool_limits(threads, "blas"), np.errstate(all="ignore"):
-        best, history, stopped = _loop(corpus, config, params, grad, progress, start)
+        best, history, stopped = _loop(corpus, config, params, grad, progress, start, callback, callback_every)
         seconds = time.perf_counter() - start
         params.flat[:] = best.flat
         model = Model(params, corpus.vocab)
@@ -213,7 +233,7 @@ def train(corpus: Corpus,                       # what to learn from
     return TrainResult(model, history, final, config, seconds, stopped, threads)
 
 # %% ../nbs/06_training.ipynb #0be1f7f3
-def _loop(corpus, config, params, grad, progress, start):
+def _loop(corpus, config, params, grad, progress, start, callback=None, callback_every=100):
     from tqdm import tqdm
     rng = np.random.default_rng([config.seed, 1])
     per_epoch = -(-len(corpus.train) // config.batch_size)
@@ -221,19 +241,30 @@ def _loop(corpus, config, params, grad, progress, start):
     valid = distinct_examples(corpus.valid.inputs, corpus.valid.targets, corpus.vocab_size)
     opt = Optimizer(config.optimizer, params.flat.size, params.dtype, config.momentum, config.weight_decay)
     best, history, step, losses = _Best(params), {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}, 0, []
+    recent = []
+    def tell(validated):
+        rate = learning_rate(config.schedule, config.learning_rate, (step - 1) / total)
+        mean = float(np.mean(recent)) if recent else history["train_ce"][-1]; recent.clear()
+        said = callback(Progress(step, total, time.perf_counter() - start, mean, history["valid_ce"][-1] if history["valid_ce"] else None, validated, rate, history, params, corpus.vocab))
+        if said and not history["step"]: best.flat[:] = params.flat
+        return bool(said)
     bar = tqdm(total=total, disable=not progress, unit="step", ncols=78, mininterval=0.3)
     try:
         for _ in range(config.epochs):
             for x, y in get_batches(corpus.train, config.batch_size, rng):
                 loss = batch_gradient(params, x, y, grad, config.dropout, rng)
                 if not np.isfinite(loss): raise FloatingPointError
-                losses.append(loss); opt.update(params.flat, grad.flat, learning_rate(config.schedule, config.learning_rate, step / total))
+                losses.append(loss); recent.append(loss); opt.update(params.flat, grad.flat, learning_rate(config.schedule, config.learning_rate, step / total))
                 step += 1; bar.update()
-                if step % every and step != total: continue
+                validate = step % every == 0 or step == total
+                if not validate:
+                    if callback and step % callback_every == 0 and tell(False): return best, history, f"stopped on request at step {step:,}"
+                    continue
                 ce = weighted_cross_entropy(params, *valid)
                 if not np.isfinite(ce): raise FloatingPointError
                 for key, value in zip(history, (step, time.perf_counter() - start, float(np.mean(losses)), ce)): history[key].append(value)
                 losses = []; best.see(params, ce); bar.set_postfix_str(f"valid {ce:.3f} nats")
+                if callback and tell(True): return best, history, f"stopped on request at step {step:,}"
                 if config.patience is not None and best.worse > config.patience: return best, history, f"stopped at step {step:,}: validation no longer fell"
         return best, history, f"went through all {config.epochs} epochs"
     except FloatingPointError:
