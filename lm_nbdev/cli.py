@@ -70,6 +70,7 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
 
+# %% ../nbs/14_cli.ipynb #4327aa4c
 @app.command()
 def check(model: Path = typer.Argument(help="a saved model"),
           corpus: str = typer.Option(None, help="the text that it was trained on"),
@@ -110,6 +111,7 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
     save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
 
+# %% ../nbs/14_cli.ipynb #468e4c69
 def save_glove(folder, corpus, sweep, others, points):
     "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
     from lm_nbdev import plots

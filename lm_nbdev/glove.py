@@ -176,6 +176,7 @@ def _check_loss(loss, first, epoch, learning_rate, V):
         better = min(0.2 / V, learning_rate / 4)
         raise ValueError(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
 
+# %% ../nbs/01_glove.ipynb #28d7101b
 def train_glove(log_co: np.ndarray,                    # (V, V) log counts
                 valid_log_co: np.ndarray = None,       # (V, V) for validation losses in the history
                 *, embedding_dim: int = 2,             # D
@@ -248,6 +249,7 @@ class Sweep:
         best = int(x.mean(1).argmin())
         return self.dims[best], [d for d, row in zip(self.dims, x) if row.min() <= x[best].max()]
 
+# %% ../nbs/01_glove.ipynb #0bc0c523
 def sweep_dimensions(log_co: np.ndarray,               # (V, V) log counts
                      valid_log_co: np.ndarray,         # (V, V) for validation
                      dims=(1, 2, 8, 10, 11, 12, 15, 20, 50, 100, 250),

@@ -68,6 +68,7 @@ def _push_hidden(s, units, push):
     out = [surprises(s.z + c[..., None] * s.params.hid_to_output_weights[:, unit], s.targets) for c, unit in zip(change, units)]
     return np.array(out), np.broadcast_to(smooth, u.shape).all(1)
 
+# %% ../nbs/05_gradient_checking.ipynb #1dbed210
 def _push_embeddings(s, words, dims, delta):
     "(K, B) surprises when number `dims[k]` of the embedding of `words[k]` moves by delta."
     p, D = s.params, s.params.arch.embedding_dim
@@ -154,6 +155,7 @@ def _choose(rng, name, shape, count, inputs):
         where[0] = np.where(often, present[rng.integers(0, len(present), count)], where[0])
     return tuple(where)
 
+# %% ../nbs/05_gradient_checking.ipynb #1f2ce738
 def _row(analytic, numeric, smooth, where, floor, tolerance):
     error = relative_error(analytic, numeric, floor)
     error = np.where(np.isfinite(analytic) & np.isfinite(numeric), error, np.inf)

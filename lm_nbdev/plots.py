@@ -110,6 +110,7 @@ def loss_by_epoch(losses: dict,            # {name: losses, the start first}
     _plain_ticks(ax)
     return fig
 
+# %% ../nbs/10_plots.ipynb #ffeef352
 def dimension_sweep(dims: list,            # dimensions
                     losses: dict,          # {name: (len(dims), number of starts) losses}
                     line: tuple = None,    # (loss, name) of something without dimensions
@@ -149,6 +150,7 @@ def direction(seen,                        # (V, V) log X_ij - log X_ji
     _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black", others=(x, y), outline=True)
     return fig
 
+# %% ../nbs/10_plots.ipynb #07bd9816
 def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     "Labels beside their points without overlapping (textalloc), with a thin line where one had to move."
     import textalloc
