@@ -7,10 +7,11 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies', 'co_occurrence',
-           'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency',
-           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence']
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
+           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes',
+           'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture',
+           'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars', 'seed_ranks',
+           'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -284,16 +285,76 @@ def mixture(weights, losses,               # validation cross-entropy for each w
     ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
     return fig
 
+KINDS = {"network": "train", "counting": "kn", "mixture": "mixture"}          # the colour of each kind of model
+
+def _spread(values, gap):
+    "Heights for labels: the values, pushed apart where they are closer than `gap`."
+    order, out = np.argsort(values), np.array(values, float)
+    for a, b in zip(order, order[1:]): out[b] = max(out[b], out[a] + gap)
+    return out
+
 def by_frequency(names, shares,            # groups of examples, and how large each is
                  table: dict,              # {model: cross-entropy in each group}
-                ):
-    "Cross-entropy in groups of examples, as bars side by side; the group's share below its name."
-    fig, ax = canvas(9.5, 4.6)
-    width, x = .8 / len(table), np.arange(len(names))
-    for i, ((name, y), colour) in enumerate(zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"]))):
-        ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
+                 title: str = ""):
+    "Cross-entropy in groups of examples, a line for each model; the group's share below its name."
+    fig, ax = canvas(9.5, 4.4)
+    x = np.arange(len(names)); last = max([i for i in x if np.isfinite(next(iter(table.values()))[i])])
+    for (name, y), colour in zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(x, y, "o-", ms=8, lw=2, color=colour, label=name)
+    low, high = ax.get_ylim()
+    for (name, y), height, colour in zip(table.items(), _spread([y[last] for y in table.values()], .055 * (high - low)), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): label_end(ax, last + .06, height, name, colour)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    if title: ax.set_title(title, loc="left")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #b8269f6d
+def calibration(measured: dict):           # {name: Metrics}
+    "How often the first choice is right against how sure the model is of it; below, the difference, and how often each confidence occurs."
+    fig, (top, gap, low) = canvas(7.5, 8, rows=3, sharex=True, height_ratios=[3, 1.6, 1])
+    top.plot([0, 1], [0, 1], "--", color=COLOURS["original"]); gap.axhline(0, ls="--", color=COLOURS["original"])
+    top.annotate("as sure as it is right", (.7, .7), xytext=(.98, .5), ha="right", color=COLOURS["original"], arrowprops=dict(arrowstyle="-", color=COLOURS["original"]))
+    for i, (name, m) in enumerate(measured.items()):
+        colour, steps, some = COLOURS[KINDS.get(name, "test")], len(m.share), m.share > 0
+        top.plot(m.confidence[some], m.accuracy[some], "o-", ms=5, lw=2, color=colour, label=f"{name} (off by {m.calibration_error:.3f})")
+        gap.plot(m.confidence[some], (m.accuracy - m.confidence)[some], "o-", ms=5, lw=2, color=colour)
+        low.bar((np.arange(steps) + (i + .5) / len(measured) * .84 + .08) / steps, m.share, .84 / steps / len(measured), color=colour)
+    top.legend(loc="upper left"); top.set(ylabel="how often it is right", ylim=(0, 1), xlim=(0, 1)); gap.set(ylabel="right − sure")
+    low.set(xlabel="probability of the first choice", ylabel="share"); low.grid(axis="x", visible=False)
+    return fig
+
+def distances(far: dict):                  # {model: nats above the floor}
+    "How far models are from the least possible cross-entropy, on a logarithmic axis."
+    fig, ax = canvas(8.5, .5 * len(far) + 1.3)
+    colours = [COLOURS["mixture"] if "mixture" in n else COLOURS["train"] if "network" in n else COLOURS["kn"] for n in far]
+    ax.barh(range(len(far)), list(far.values()), .7, color=colours)
+    ax.set_yticks(range(len(far)), list(far)); ax.invert_yaxis(); ax.set_xscale("log"); ax.grid(axis="y", visible=False)
+    for i, v in enumerate(far.values()): ax.annotate(f"{v:.4f}" if v < .1 else f"{v:.2f}", (v, i), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}")); ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
+    ax.set(xlabel="nats a word above the floor (logarithmic)")
+    return fig
+
+def _three_lines(ax, x, curves, names):
+    for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
+    low, high = ax.get_ylim()
+    for name, height in zip(names, _spread([curves[n][-1] for n in names], .055 * (high - low))): label_end(ax, x[-1], height, name, COLOURS[KINDS[name]])
+
+def learning_curve(curve: dict):           # of `ngrams.learning_curve`
+    "Test cross-entropy against the number of training examples."
+    fig, ax = canvas(8.5, 4.4)
+    _three_lines(ax, curve["examples"], curve, list(KINDS))
+    ax.set(xlabel="training examples (logarithmic)", ylabel="test cross-entropy (nats)")
+    return fig
+
+def size_sweep(rows: dict,                 # lists: parameters, network, mixture
+               counting: float):           # test cross-entropy of counting alone
+    "Test cross-entropy against the number of the network's parameters, alone and mixed; counting as a line."
+    fig, ax = canvas(8.5, 4.4)
+    ax.axhline(counting, color=COLOURS["kn"], lw=2); ax.annotate("counting alone", (rows["parameters"][0], counting), xytext=(0, 6), textcoords="offset points", color=COLOURS["kn"])
+    _three_lines(ax, rows["parameters"], rows, ["network", "mixture"]); ax.set_xticks(rows["parameters"], [f"{n:,}" for n in rows["parameters"]])
+    ax.set(xlabel="parameters of the network (logarithmic)", ylabel="test cross-entropy (nats)")
     return fig
 
 # %% ../nbs/10_plots.ipynb #ccb324d3
