@@ -2,7 +2,7 @@
 
 # %% ../nbs/14_cli.ipynb #d63428b7
 from __future__ import annotations
-import sys
+import os, sys
 from pathlib import Path
 
 import typer
@@ -258,10 +258,22 @@ def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or
     if arpa: print(f"\nSaved {write_arpa(best, data.vocab, arpa)}, which other programs read; ask them without <s> and </s>.")
 
 # %% ../nbs/14_cli.ipynb #52c2f636
+class _Plain:
+    "A stream that shows what is not printable (a word that would move the cursor, a letter that the terminal can't show) as its code."
+    def __init__(self, stream): self.stream = stream
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def write(self, text):
+        text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text) if not text.isprintable() else text
+        coding = getattr(self.stream, "encoding", None) or "utf-8"
+        return self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
+
 def main(args: list = None) -> None:
     "The command `lm-nbdev`: exit code 0, 2 for a request that can't be met, 1 for a failure at run time."
-    try: code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
+    from contextlib import redirect_stdout
+    try:
+        with redirect_stdout(_Plain(sys.stdout)): code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort): code = _complain("Interrupted.", 1)
+    except BrokenPipeError: code = 1; sys.stdout = open(os.devnull, "w")        # whoever read the answer has seen enough
     except (ValueError, KeyError, FileNotFoundError) as e: code = _complain(str(e), 2)
     except Exception as e:
         if hasattr(e, "format_message"): code = _complain(e.format_message(), e.exit_code)       # a word that typer does not understand
@@ -270,5 +282,5 @@ def main(args: list = None) -> None:
     sys.exit(code or 0)
 
 def _complain(sentence, code):
-    if sentence: print(" ".join(sentence.split()), file=sys.stderr)
+    if sentence: print(" ".join(sentence.split())[:2000], file=_Plain(sys.stderr))
     return code

@@ -7,12 +7,12 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
-           'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map', 'network_shapes',
-           'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture',
-           'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars', 'seed_ranks',
-           'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid', 'map_quality',
-           'turned', 'WordMap', 'interactive_map']
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
+           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map',
+           'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
+           'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
+           'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
+           'map_quality', 'turned', 'WordMap', 'interactive_map']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -50,6 +50,10 @@ def canvas(width: float = 8,         # inches
     plt.close(fig)
     return fig, axes
 
+def plain(text) -> str:
+    "A word or name as it is: a `$` in it starts no formula."
+    return str(text).replace("$", r"\$")
+
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
@@ -66,7 +70,7 @@ def word_frequencies(vocab: list,        # V words
     ax.loglog(rank, sorted_counts[0] / total / rank, "--", color=COLOURS["original"])
     ax.annotate("1 / rank (Zipf)", (rank[-1], sorted_counts[0] / total / rank[-1]), xytext=(0, -14), textcoords="offset points", ha="right", color=COLOURS["original"])
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
-        ax.annotate(vocab[order[r - 1]], (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
+        ax.annotate(plain(vocab[order[r - 1]]), (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
     return fig
 
@@ -80,6 +84,7 @@ def co_occurrence(table,                   # (n, n) log counts
     fig, ax = canvas(7.6 if words else 5, 6.2 if words else 4.2)
     image = ax.imshow(table, cmap="Blues", interpolation="nearest"); ax.grid(False)
     if words:
+        words = [plain(w) for w in words]
         ax.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor"); ax.set_yticks(range(n), words)
         middle = (np.min(table) + np.max(table)) / 2
         for i, j in np.ndindex(n, n):
@@ -154,7 +159,7 @@ def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     from matplotlib import patheffects
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim()); ax.figure.canvas.draw(); ax.figure.set_layout_engine("none")
     x, y, before = np.asarray(x, float), np.asarray(y, float), len(ax.texts)
-    textalloc.allocate(ax, x, y, [t.replace("$", r"\$") for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
+    textalloc.allocate(ax, x, y, [plain(t) for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
                        linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800, avoid_label_lines_overlap=len(x) < 60)
     if outline:
         for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
@@ -177,9 +182,9 @@ def text_map(points,                       # (V, 2)
     fig, ax = canvas(*size)
     colours = [colour.get(w, "#333333") for w in labels]
     ax.scatter(*points.T, s=5, c=colours)
-    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=name)
+    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
@@ -268,7 +273,7 @@ def training_curves(histories: dict):      # {name: history}
     "Cross-entropy against seconds: training faint, validation strong, one colour a recipe."
     fig, ax = canvas(9, 4.2)
     for (name, h), colour in zip(histories.items(), (COLOURS["original"], COLOURS["train"], COLOURS["test"])):
-        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=name)
+        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=plain(name))
     ax.plot([], [], "--", color="#999999", label="dashed: training")
     ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
     return fig
@@ -476,7 +481,7 @@ def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, f
     ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
     return fig
 
-# %% ../nbs/10_plots.ipynb #c96d3953
+# %% ../nbs/10_plots.ipynb #546f0c4a
 _MAP_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>{{ title }}</title><style>
@@ -503,7 +508,7 @@ aside ol{list-style:none;margin:.3rem 0;padding:0;display:flex;flex-wrap:wrap;ga
 {{ script }}
 </script></body></html>"""
 
-# %% ../nbs/10_plots.ipynb #bb2bbfb5
+# %% ../nbs/10_plots.ipynb #c8ed3a2b
 _MAP_DRAW = """
 const $ = id => document.getElementById(id), svg = $("map"), make = (name, parent) => parent.appendChild(document.createElementNS(svg.namespaceURI, name));
 let now = 0, at = D.maps[0].xy.map(p => [...p]), view = {k: 1, x: 0, y: 0}, W = 1, H = 1, hovered = -1, pinned = -1, found = [];
@@ -538,7 +543,7 @@ function centre(i) { view.k = Math.max(view.k, 2.5); const [x, y] = spot(i); vie
 new ResizeObserver(() => { const r = svg.getBoundingClientRect(); W = r.width || 1; H = r.height || 1; draw(); }).observe(svg);
 """
 
-# %% ../nbs/10_plots.ipynb #8d811469
+# %% ../nbs/10_plots.ipynb #e8b3b9b4
 _MAP_HANDS = """
 const where = e => { const r = svg.getBoundingClientRect(); return [e.clientX - r.left, e.clientY - r.top]; };
 function nearest(x, y, reach) {                     // the nearest point, not the word that happens to lie on top
@@ -575,7 +580,7 @@ svg.addEventListener("keydown", e => {
 $("in").onclick = () => zoom(1.6); $("out").onclick = () => zoom(1 / 1.6); $("all").onclick = all;
 """
 
-# %% ../nbs/10_plots.ipynb #6f08c7eb
+# %% ../nbs/10_plots.ipynb #279c871f
 _MAP_WORDS = """
 const put = (parent, tag, text) => { const e = parent.appendChild(document.createElement(tag)); if (text !== undefined) e.textContent = text; return e; };
 function tell() {
@@ -613,7 +618,7 @@ $("model").onchange = () => {
 tell(); draw();
 """
 
-# %% ../nbs/10_plots.ipynb #0a477130
+# %% ../nbs/10_plots.ipynb #cfc5f2f5
 def _dark_enough(colour):
     "A colour dark enough for text on white (contrast 4.5)."
     rgb = np.array(mpl.colors.to_rgb(colour))
@@ -628,7 +633,7 @@ def turned(points, towards):               # (N, 2) both
     A = A @ U @ V
     return A / max(np.linalg.norm(A, axis=1).max(), 1e-30)
 
-# %% ../nbs/10_plots.ipynb #80fb89af
+# %% ../nbs/10_plots.ipynb #59b579d4
 class WordMap:
     "A self-contained page (`html`): shows itself in a notebook, `save(path)` writes it as a file."
     def __init__(self, html: str, height: int = 620): self.html, self.height = html, height
