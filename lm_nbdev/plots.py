@@ -328,6 +328,7 @@ def distances(far: dict):                  # {model: nats above the floor}
     ax.set(xlabel="nats a word above the floor (logarithmic)")
     return fig
 
+# %% ../nbs/10_plots.ipynb #ce5b1806
 def _three_lines(ax, x, curves, names):
     for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
     ax.set_xscale("log")
