@@ -38,7 +38,7 @@ html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_theme_options = {
     "repository_url": cfg["git_url"], "repository_branch": cfg["branch"], "path_to_docs": cfg["nbs_path"],
-    "use_repository_button": True, "use_issues_button": True, "show_navbar_depth": 1, "navbar_persistent": [], "show_toc_level": 2, "home_page_in_toc": True,
+    "use_repository_button": True, "use_download_button": False, "use_issues_button": True, "show_navbar_depth": 1, "navbar_persistent": [], "show_toc_level": 2, "home_page_in_toc": True,
 }
 html_copy_source = False
 html_show_sourcelink = False

@@ -117,3 +117,18 @@ def test_these_checks_can_fail():
     assert decimals_not_marked("| quoted | 1.0 |\n| ours | 2.5 |") == ["2.5"] and decimals_not_marked("see eq. 4.109 and NumPy 2.0") == []
     assert letters("Let *q* be a word, **w** a vector, *new* one too, and $$\\sigma_{max} \\cdot \\text{loss} + Q$$") >= {"q", "w", "σ", "Q"}
     assert "l" not in letters("$\\text{loss}$") and not letters("*new* **followed by** *york*'s")
+
+
+def test_citation_agrees_with_settings():
+    from configparser import ConfigParser
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    cfg, text = config["DEFAULT"], (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {cfg['version']}" in text and f"https://github.com/{cfg['user']}/{cfg['repo']}" in text and cfg["lib_name"] in text
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "CHANGELOG.md"])
+def test_links_between_files_lead_somewhere(name):
+    path = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not (path.parent / link).exists()]
