@@ -1,11 +1,12 @@
-"""The part of every chapter that is the same in all: the Colab badge, the set-up cell, nbgrader's marks on the exercises.
+"""The part of every chapter that is the same in all: the Colab badge, the set-up cell, nbgrader's marks on the exercises. And the README's table of chapters.
 
-    python docs/chapters.py            writes them into nbs/
+    python docs/chapters.py            writes them into nbs/ and README.md
     python docs/chapters.py --check    changes nothing; says what differs, exit code 1 if anything does
 
 Addresses come from settings.ini, so that one edit there and one run of this script moves them all.
 """
 import json
+import re
 import sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -81,6 +82,33 @@ def dressed(notebook, path):
     return notebook
 
 
+def minutes(notebook):
+    "About how long a chapter takes to read, in steps of five minutes: 180 words of prose a minute, 15 lines of code."
+    words = sum(len("".join(c["source"]).split()) for c in notebook["cells"] if c["cell_type"] == "markdown")
+    code = sum(len([line for line in "".join(c["source"]).splitlines() if line.strip()]) for c in notebook["cells"] if c["cell_type"] == "code" and c.get("id") != SETUP)
+    return max(5, 5 * round((words / 180 + code / 15) / 5))
+
+
+def table():
+    "The README's table of chapters."
+    cfg, rows = settings(), []
+    for path in chapters():
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        title = "".join(notebook["cells"][0]["source"]).split("\n")[0].lstrip("# ")
+        number, name = title.split(" · ", 1)
+        what, _, rest = name.partition(": ")
+        code = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+        module = re.search(r"#\| default_exp (\w+)", code)
+        rows.append(f"| {number} | [{what}]({cfg['nbs_path']}/{path.name}) | {rest} | {minutes(notebook)} min | {f'`{module[1]}`' if module else ''} | [Colab]({colab_link(path.name, cfg)}) |")
+    return "| | chapter | | reading | module | run it |\n|---|---|---|---|---|---|\n" + "\n".join(rows)
+
+
+def readme():
+    "The README with its table of chapters as it should be; unchanged where it has no place for one."
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"(<!-- chapters -->\n).*?(\n<!-- /chapters -->)", lambda m: m[1] + table() + m[2], text, flags=re.S)
+
+
 def lines(text):
     "A source as notebooks keep it: a list of lines."
     return text.splitlines(keepends=True)
@@ -94,6 +122,10 @@ def main(check):
         if json.loads(new) == json.loads(text): continue
         wrong.append(path.name)
         if not check: path.write_text(new, encoding="utf-8")
+    new = readme()
+    if new != (ROOT / "README.md").read_text(encoding="utf-8"):
+        wrong.append("README.md")
+        if not check: (ROOT / "README.md").write_text(new, encoding="utf-8")
     if wrong: print(("differ from the template: " if check else "written: ") + ", ".join(wrong))
     return 1 if wrong and check else 0
 
