@@ -297,6 +297,7 @@ def corpus_fingerprint(corpus: Corpus) -> str:
     for a in (corpus.train.inputs, corpus.train.targets, corpus.valid.inputs, corpus.valid.targets): digest.update(np.ascontiguousarray(a, np.int32))
     return digest.hexdigest()
 
+# %% ../nbs/06_training.ipynb #eba41104
 class _Run:
     "What training remembers between two steps."
     def __init__(self, corpus, config, params):

@@ -115,7 +115,8 @@ def test_nbgrader_grades_a_right_and_a_wrong_submission(tmp_path):
     name = "02_architecture"
     course = tmp_path / "course"
     assert lm("student", course, "--nbgrader").returncode == 0
-    env = os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    env = os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+                        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}      # nbgrader calls alembic by its name
     def nbgrader(*args):
         run = subprocess.run([sys.executable, "-m", "nbgrader", *args], capture_output=True, text=True, cwd=course, env=env)
         assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
