@@ -25,7 +25,7 @@ class Architecture:
     def __post_init__(self):
         for name in ("vocab_size", "context_len", "embedding_dim", "num_hid"):
             size = getattr(self, name)
-            if not isinstance(size, (int, np.integer)) or size < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}.")
+            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}.")
         if self.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
 
     @property
@@ -53,6 +53,8 @@ class Params:
                  flat=None,                # (num_params,) to look into; None: new zeros
                 ):
         self.arch = arch
+        if flat is None and arch.num_params > 2 ** 28: raise ValueError(f"A network of {arch.num_params:,} numbers is too large to hold; this course stops at {2 ** 28:,}. Choose a smaller embedding_dim, num_hid or vocabulary.")
+        if flat is not None and not isinstance(flat, np.ndarray): raise ValueError(f"The parameters must be a NumPy vector, not {type(flat).__name__}.")
         self.flat = np.zeros(arch.num_params, dtype) if flat is None else flat
         if self.flat.shape != (arch.num_params,): raise ValueError(f"This network has {arch.num_params} parameters, but the vector has shape {self.flat.shape}.")
         start = 0

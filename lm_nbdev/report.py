@@ -4,18 +4,20 @@
 from __future__ import annotations
 import base64, io, math
 from pathlib import Path
-from .analysis import find_occurrences, nearest_words, predict_next_word
+from .analysis import clusters, find_occurrences, generate, nearest_words, predict_next_word, sentence_probability
 from .data import atomic_write
 
 # %% auto #0
-__all__ = ['write_report']
+__all__ = ['DARKEST', 'shade', 'generated_sentences', 'write_report']
 
 # %% ../nbs/13_report.ipynb #85fd443d
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{ corpus.name }}: a trained model</title><style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:860px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .5rem;text-align:left;border-bottom:1px solid #ddd;overflow-wrap:break-word}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%;background:#fff}small{color:#666}</style>
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%;background:#fff}small{color:#666}
+.groups{list-style:none;padding:0}.groups li{margin:.4rem 0;padding:.25rem .6rem;background:#f3f6f9;border-left:3px solid #0072B2;overflow-wrap:anywhere}
+.s span{padding:.1rem .25rem;border-radius:.2rem;overflow-wrap:anywhere}.s{line-height:1.9;margin:.4rem 0}.map{width:100%;height:36rem;border:1px solid #ddd}</style>
 <h1>A language model of {{ corpus.name }}</h1>
 <p>{{ corpus.vocab_size }} words; {{ "{:,}".format(corpus.train|length) }} training examples. Training {{ result.stopped }}, {{ "%.1f"|format(result.seconds) }} s.</p>
 <table><tr><th>part</th><th class="n">cross-entropy (nats)</th><th class="n">perplexity</th></tr>
@@ -25,13 +27,38 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%;
 {% for context, said, had in predictions %}<tr><td>{{ context }}</td><td>{% for w, p in said %}{{ w }} <small>{{ "%.2f"|format(p) }}</small> {% endfor %}</td>
 <td>{% for w, n in had %}{{ w }} <small>{{ n }}×</small> {% else %}<small>nothing</small>{% endfor %}</td></tr>{% endfor %}</table>
 <h2>Words used alike</h2><table>{% for word, near in neighbours %}<tr><th>{{ word }}</th><td>{% for w, d in near %}{{ w }} <small>{{ "%.2f"|format(d) }}</small> {% endfor %}</td></tr>{% endfor %}</table>
+{% if groups %}<h2>Groups of words</h2><p>Found in the embedding by k-means, the middle of each group first.</p><ul class="groups">{% for group in groups %}<li>{{ group|join(" &middot; "|safe) }}</li>{% endfor %}</ul>{% endif %}
+{% if word_map %}<h2>A map of the words</h2><iframe class="map" title="a map of the words" sandbox="allow-scripts" srcdoc="{{ word_map }}"></iframe>{% endif %}
+<h2>Sentences it writes</h2><p>Each word on the colour of its surprise, from none to {{ "%.0f"|format(darkest) }} nats and more; grey words began the sentence.</p>
+{% for words in sentences %}<p class="s">{% for word, surprise in words %}<span style="background:{{ shade(surprise) }}"{% if surprise == surprise %} title="{{ "%.1f"|format(surprise) }} nats"{% endif %}>{{ word }}</span> {% endfor %}</p>{% endfor %}
 <h2>Recipe</h2><table>{% for k, v in config.items() %}<tr><td>{{ k }}</td><td>{{ v }}</td></tr>{% endfor %}</table></html>"""
 
+# %% ../nbs/13_report.ipynb #2e2328d8
+DARKEST = 8.0                 # nats from which a word's colour grows no darker
+
+def shade(surprise: float) -> str:
+    "A CSS colour for a surprise in nats: white to orange; grey where there is none (NaN)."
+    return "#e4e4e4" if math.isnan(surprise) else f"rgba(230, 120, 20, {min(1.0, max(0.0, surprise) / DARKEST) * .75:.2f})"
+
+def generated_sentences(model, corpus, n: int = 8, temperature: float = 0.8) -> list:      # n lists of (word, surprise in nats or NaN)
+    "Sentences that begin like the corpus's, each word with its surprise; where the corpus has no beginnings, after its example contexts."
+    out, seed = [], 0
+    while len(out) < n and seed < 4 * n:
+        try: text = generate(model, corpus=corpus, temperature=temperature, seed=seed)
+        except ValueError: text = generate(model, corpus.examples.contexts[seed % len(corpus.examples.contexts)], temperature=temperature, seed=seed)
+        seed += 1
+        if len(text.split(" ")) <= model.arch.context_len: continue
+        score = sentence_probability(model, text)
+        out.append(list(zip(score.words, score.surprise.tolist())))
+    return out
+
+# %% ../nbs/13_report.ipynb #91d21ba8
 def write_report(path,            # where to write the page
                  corpus,          # what was learned from
                  result,          # a `TrainResult`
+                 *, word_map: str = None,      # a map as a self-contained HTML page (chapter 9), shown in a frame of its own
                 ) -> Path:
-    "Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, recipe. Words are escaped."
+    "Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, groups, sentences, recipe. Words are escaped."
     from dataclasses import asdict
     import jinja2
     from lm_nbdev import plots
@@ -40,6 +67,7 @@ def write_report(path,            # where to write the page
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
         corpus=corpus, result=result, exp=math.exp, config=asdict(result.config), curve=base64.b64encode(picture.getvalue()).decode(),
         predictions=[(c, predict_next_word(result.model, c, 5), find_occurrences(corpus, c)[:5]) for c in corpus.examples.contexts[:8]],
+        groups=[g[:24] for g in clusters(result.model) if len(g) > 1][:20], word_map=word_map, sentences=generated_sentences(result.model, corpus), shade=shade, darkest=DARKEST,
         neighbours=[(w, nearest_words(result.model, w, 6)) for w in corpus.examples.words[:8]])
     with atomic_write(path) as temporary: temporary.write_text(page, encoding="utf-8")
     return Path(path)

@@ -1,7 +1,16 @@
-"With LM_NBDEV_CI=1 a skipped test is a failed one: there, everything that a test may need is at hand."
+"With LM_NBDEV_CI=1 a skipped test is a failed one: there, everything that a test may need is at hand. `--long` turns the fuzzing up."
 import os
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="ten times as many fuzzing cases, and 200 kills")
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    return request.config.getoption("--long")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = "data glove architecture model backprop gradcheck training ngrams analysis tsne plots widgets scaling report cli".split()
+ORDER = "data glove architecture model backprop gradcheck training ngrams analysis tsne plots widgets scaling report exercises cli".split()
 MODULES = [m for m in ORDER if (ROOT / "lm_nbdev" / f"{m}.py").exists()]
 
 
