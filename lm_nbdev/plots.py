@@ -123,7 +123,7 @@ def dimension_sweep(dims: list,            # dimensions
         y = np.asarray(y); mean = y.mean(1); best = int(mean.argmin())
         ax.plot(dims, mean, "o-", ms=4, color=colour); ax.fill_between(dims, y.min(1), y.max(1), color=colour, alpha=.25)
         ax.plot(dims[best], mean[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
-        label_end(ax, dims[-1], mean[-1], name, colour)
+        label_end(ax, dims[-1] * 1.05, mean[-1], name, colour)      # beyond the circle
     if line: ax.axhline(line[0], color=COLOURS["original"], ls="--"); ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
     ax.set_xscale("log"); ax.set_yscale("log")
     ticks = [d for i, d in enumerate(dims) if i == 0 or d >= 1.25 * max([x for x in dims[:i]])]
