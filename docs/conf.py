@@ -59,7 +59,7 @@ def readable(notebook, name, known):
         text = "".join(cell["source"])
         if cell.get("id") == course.SETUP or text.strip().startswith(("#| hide", "#| default_exp")) and "\n" not in text.strip(): continue
         if cell.get("id") == course.BADGE: text = f"[Open this chapter in Colab]({course.colab_link(name + '.ipynb', cfg)}){{.colab-button}}"
-        elif cell["cell_type"] == "markdown": text = linked(text, known, name)
+        elif cell["cell_type"] == "markdown": text = linked(text, known, name).replace("](../docs/", "](../")
         cell["source"] = course.lines(text)
         if re.search(r"^\s*### BEGIN SOLUTION", text, re.M) and cell["cell_type"] == "code": cell["metadata"]["tags"] = ["hide-input"]
         cells.append(cell)
