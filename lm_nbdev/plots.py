@@ -13,8 +13,8 @@ __all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'pla
            'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
            'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
            'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
-           'map_quality', 'turned', 'WordMap', 'interactive_map', 'network_to_scale', 'valley_here', 'next_words',
-           'glove_panel', 'word_points', 'live_curves']
+           'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
+           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -127,7 +127,7 @@ def dimension_sweep(dims: list,            # dimensions
         y = np.asarray(y); mean = y.mean(1); best = int(mean.argmin())
         ax.plot(dims, mean, "o-", ms=4, color=colour); ax.fill_between(dims, y.min(1), y.max(1), color=colour, alpha=.25)
         ax.plot(dims[best], mean[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
-        label_end(ax, dims[-1], mean[-1], name, colour)
+        label_end(ax, dims[-1] * 1.05, mean[-1], name, colour)      # beyond the circle
     if line: ax.axhline(line[0], color=COLOURS["original"], ls="--"); ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
     ax.set_xscale("log"); ax.set_yscale("log")
     ticks = [d for i, d in enumerate(dims) if i == 0 or d >= 1.25 * max([x for x in dims[:i]])]
@@ -343,6 +343,7 @@ def distances(far: dict):                  # {model: nats above the floor}
     ax.set(xlabel="nats a word above the floor (logarithmic)")
     return fig
 
+# %% ../nbs/10_plots.ipynb #ce5b1806
 def _three_lines(ax, x, curves, names):
     for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
     ax.set_xscale("log")
@@ -483,6 +484,49 @@ def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, f
     for name, y in ends:
         height = max(y[-1], height + .055); line = next(l for l in ax.lines if l.get_label() == name); label_end(ax, ks[-1], height, name, line.get_color())
     ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
+    return fig
+
+# %% ../nbs/10_plots.ipynb #5b8fa8b8
+def step_parts(times: dict,                # {"chapter 4": {part: microseconds}, "fused": ...}
+              ):
+    "Where a training step's time goes: one bar a part, before and after."
+    fig, ax = canvas(9, 4)
+    parts = list(next(iter(times.values()))); y = np.arange(len(parts))[::-1]
+    for (name, t), colour, dy in zip(times.items(), (COLOURS["original"], COLOURS["train"]), (.19, -.19)):
+        us = [t[p] for p in parts]
+        ax.barh(y + dy, us, .36, color=colour, label=f"{name}: {sum(us):,.0f} µs in all")
+        for at, value in zip(y + dy, us): ax.text(value, at, f" {value:,.0f}" if value >= 10 else f" {value:.1f}", va="center", color=colour, fontsize=11)
+    ax.set_yticks(y, parts); ax.grid(axis="y", visible=False); ax.tick_params(left=False)
+    ax.legend(loc="lower right"); ax.set(xlabel="microseconds a step", title="Where does the time go?")
+    return fig
+
+def _many(names):
+    "A colour and a dash for each of up to eight lines."
+    colours = [COLOURS[k] for k in ("original", "train", "valid", "test", "kn", "mixture", "highlight", "entropy")]
+    return {n: dict(color=colours[i % 8], ls="-" if i % 2 == 0 else (0, (5, 1.5)), lw=2) for i, n in enumerate(names)}
+
+def range_test(tests: dict,                # {optimiser: (rates, losses)}
+              ):
+    "Loss against a growing learning rate, a line for each optimiser; its lowest point marked."
+    fig, ax = canvas(9, 4.4)
+    for (name, (rates, losses)), style in zip(tests.items(), _many(tests).values()):
+        ax.plot(rates, losses, label=name, **style); k = int(np.argmin(losses))
+        ax.plot(rates[k], losses[k], "o", ms=8, mfc="white", mec=style["color"], mew=2)
+    top = max(losses[0] for _, losses in tests.values())
+    ax.set_xscale("log"); ax.set_ylim(None, top * 1.08); ax.legend(ncols=2, loc="lower left")
+    ax.set(xlabel="learning rate, growing step by step", ylabel="cross-entropy (nats a word)", title="How large a step? (circles: the lowest point; choose a rate below it)")
+    return fig
+
+def same_budget(histories: dict,           # {name: history}
+               ):
+    "Validation against steps for several ways of training with the same number of steps, named in the order in which they end."
+    fig, ax = canvas(9, 4.4)
+    styles = _many(histories)
+    for name in sorted(histories, key=lambda n: -histories[n]["valid_ce"][-1]):
+        h = histories[name]; ax.plot(h["step"], h["valid_ce"], label=f"{name} {h['valid_ce'][-1]:.3f}", **styles[name])
+    ends = [h["valid_ce"][-1] for h in histories.values()]; starts = [h["valid_ce"][0] for h in histories.values()]
+    ax.set_ylim(min(ends) - .1 * (max(starts) - min(ends)), max(starts) + .05); ax.legend(loc="upper right")
+    ax.set(xlabel="steps", ylabel="validation (nats a word)", title="The same budget for each")
     return fig
 
 # %% ../nbs/10_plots.ipynb #546f0c4a
