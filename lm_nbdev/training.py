@@ -258,7 +258,7 @@ class TrainConfig:
     @classmethod
     def best(cls, **changes):
         "A larger network with dropout: the strongest recipe here."
-        return replace(cls(64, 512, dropout=0.2, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
+        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
 
 # %% ../nbs/06_training.ipynb #44dca8a8
 @dataclass
