@@ -168,7 +168,7 @@ def make_pages():
         if old not in made: old.unlink()
     listed = "\n".join(f"chapters/{p.stem}" for p in paths)
     write(HERE / "index.md", (HERE / "front.txt").read_text(encoding="utf-8").format(chapters=listed, modules="\n".join(f"api/{m}" for m, _, _ in modules)))
-    shutil.copyfile(HERE / "training.png", HERE / "static" / "training.png")
+    shutil.copyfile(HERE / "map.png", HERE / "static" / "map.png")
 
 
 make_pages()
