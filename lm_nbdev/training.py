@@ -221,7 +221,7 @@ class TrainConfig:
     num_hid: int = 128
     activation: str = "gelu"
     batch_size: int = 500
-    epochs: int = 5
+    epochs: int = 6
     learning_rate: float = 0.01       # the peak of the schedule
     optimizer: str = "adamw"
     momentum: float = 0.9             # Adam's first beta as well
@@ -258,7 +258,7 @@ class TrainConfig:
     @classmethod
     def best(cls, **changes):
         "A larger network with dropout: the strongest recipe here."
-        return replace(cls(64, 512, dropout=0.2, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
+        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
 
 # %% ../nbs/06_training.ipynb #44dca8a8
 @dataclass
@@ -297,6 +297,7 @@ def corpus_fingerprint(corpus: Corpus) -> str:
     for a in (corpus.train.inputs, corpus.train.targets, corpus.valid.inputs, corpus.valid.targets): digest.update(np.ascontiguousarray(a, np.int32))
     return digest.hexdigest()
 
+# %% ../nbs/06_training.ipynb #eba41104
 class _Run:
     "What training remembers between two steps."
     def __init__(self, corpus, config, params):
