@@ -648,9 +648,10 @@ class EmbeddingMap(Working):
         return self._hover[name]
     @property
     def picture(self):
-        if self.latest is None: self.refresh()
-        if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
-        return self._png
+        with self._lock:                          # a layout that ends at this moment draws, too
+            if self.latest is None: self.refresh()
+            if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
+            return self._png
 
 def embedding_map(models,                      # a Model, a Glove, or a dict of them by name
                   corpus: Corpus = None,       # brings words for GloVe, and classes to colour
