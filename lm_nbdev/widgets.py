@@ -455,9 +455,9 @@ class QueryPanel(Live):
         if text: self.value = {"context": text}
     def undo(self): self.value = {"context": "".join(w + " " for w in self.value["context"].split()[:-1])}
     def update(self):
-        self.offer(self.go_on, []); self.occurrences.value = ""
-        try: show_words(self)
-        finally: show_next(self)
+        try: show_next(self)
+        except (ValueError, UnknownWord): self.offer(self.go_on, []); self.occurrences.value = ""; raise
+        finally: show_words(self)
 
 def query_panel(model: Model, corpus: Corpus,     # a network and the text that it learned from
                 context: str = None,              # to begin with
@@ -613,7 +613,7 @@ def show_map(self):
         except UnknownWord as e: problem = e
     done = self.maps.get((name, perplexity, seed))
     points, note = flat_points(X)[0], f"{name}: directions of most variance"
-    if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:g}, seed {seed}, KL {done.kl:.3f} nats"
+    if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:.3g}, seed {seed}, KL {done.kl:.3f} nats"
     elif layout == "t-SNE": note += " (press Lay out for t-SNE)"
     self.note.value = escape(note) + " · " + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>" for n, c in self.key.items())
     self.latest = partial(plots.word_points, points, vocab, classes=self.classes, chosen=chosen, near=near, named=list(range(min(60, len(vocab)))), title=note)
