@@ -64,6 +64,7 @@ def _told(what):
     except MemoryError as e: raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
     except Exception as e:
         text = _short(e)
+        if type(e).__name__ == "KilledWorker" or "workers died" in text: raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
         if re.search("max_temp_directory_size|No space left|disk", text, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
         if re.search("Out of Memory|out of memory", text, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
         if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I): raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
@@ -154,7 +155,7 @@ def count_vocabulary(tokens,                      # a file of `write_tokens`
     need(*_ENGINES(engine)); _check_parquet(tokens, "token", "pos")
     if engine == "dask":
         with _dask(client, memory) as dd, _told("Counting"):
-            groups = dd.read_parquet(tokens, split_row_groups="adaptive").dropna().groupby("token").agg({"pos": ["count", "min"]}).compute()
+            groups = dd.read_parquet(tokens, split_row_groups=True).dropna().groupby("token").agg({"pos": ["count", "min"]}).compute()
             groups.columns = ["n", "first"]
             top = groups.sort_values(["n", "first"], ascending=[False, True])[:vocab_size]
             return top.index.tolist(), top["n"].to_numpy(np.int64)
@@ -185,7 +186,7 @@ def count_ngrams(ids,                         # a file of `write_ids`
     with atomic_write(out) as temporary:
         if engine == "dask":
             with _dask(client, memory) as dd, _told("Counting"):
-                rows = dd.read_parquet(ids, columns=names, split_row_groups="adaptive")
+                rows = dd.read_parquet(ids, columns=names, split_row_groups=True)
                 counted = rows[(rows >= 0).all(axis=1)].groupby(names).size(split_out=4).rename("n").reset_index()
                 _write_parts((part.compute() for part in counted[counted["n"] >= min_count].partitions), names, temporary)
         else:
