@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'FORMATS', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'check', 'glove', 'save_glove',
-           'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'word_map', 'check', 'glove',
+           'save_glove', 'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -81,6 +81,33 @@ def nearest(model: Path = typer.Argument(help="a saved model"), word: str = type
     from lm_nbdev.analysis import nearest_words
     from lm_nbdev.model import Model
     for other, d in nearest_words(Model.load(model), word, k): print(f"{other[:20]:20} {d:7.3f}")
+
+# %% ../nbs/14_cli.ipynb #b6a80fb0
+@app.command("map")
+def word_map(models: list[Path] = typer.Argument(help="one or more saved models"),
+             corpus: str = typer.Option(None, help="the text that they were trained on"),
+             perplexity: float = typer.Option(None, help="neighbours of a word; default 30, or a quarter of few words"),
+             seed: int = typer.Option(0, help="of the maps"),
+             glove: bool = typer.Option(True, help="maps of the counts' vectors, too"),
+             out: Path = typer.Option(None, help="the page, or a picture if it ends in .png; default runs/CORPUS/map.html")):
+    "A map of all words: a page to zoom, search and point at, with a map for each model to switch between."
+    from lm_nbdev import plots
+    from lm_nbdev.data import DataError, atomic_write, load_corpus, word_counts
+    from lm_nbdev.model import Model
+    from lm_nbdev.tsne import word_maps
+    nets, data = {path: Model.load(path) for path in models}, load_corpus(corpus)
+    for path, net in nets.items():
+        if list(net.vocab) != list(data.vocab): raise DataError(f"The model {path} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    names = [p.stem if len({q.stem for q in nets}) == len(nets) else str(p) for p in nets]
+    vectors = {name: net.params.word_embedding_weights for name, net in zip(names, nets.values())}
+    maps = word_maps(data, vectors, glove=glove, perplexity=perplexity, seed=seed)
+    title, path = f"{data.name}: {data.vocab_size} words", out or Path("runs") / data.name / "map.html"
+    if path.suffix.lower() == ".png":
+        fig = plots.text_map(next(iter(maps.values()))[0], data.vocab, classes=data.examples.classes, title=title)
+        with atomic_write(path) as temporary: fig.savefig(temporary, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+    else: plots.interactive_map(maps, data.vocab, counts=word_counts(data), classes=data.examples.classes, title=title).save(path)
+    for name, (_, _, note) in maps.items(): print(f"{name[:30]:30} {note}")
+    print(f"\nSaved {path}")
 
 # %% ../nbs/14_cli.ipynb #4327aa4c
 @app.command()

@@ -8,10 +8,11 @@ from matplotlib import pyplot as plt
 
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
-           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'text_map', 'network_shapes',
-           'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves', 'mixture',
-           'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars', 'seed_ranks',
-           'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence']
+           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map',
+           'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
+           'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
+           'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
+           'map_quality', 'turned', 'WordMap', 'interactive_map']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -163,6 +164,11 @@ def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     if outline:
         for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
 
+def class_palette(n: int):
+    "n colours for classes of words, repeating after twelve."
+    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    return [palette[i % 12] for i in range(n)]
+
 def text_map(points,                       # (V, 2)
              labels: list,                 # V words
              *, classes: dict = None,      # {class: words} to colour
@@ -171,7 +177,7 @@ def text_map(points,                       # (V, 2)
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(labels): raise ValueError(f"A map needs one point of 2 numbers for each of the {len(labels)} words, not an array of shape {points.shape}.")
     if not np.isfinite(points).all(): raise ValueError("A map needs finite points.")
-    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    palette = class_palette(12)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(*size)
     colours = [colour.get(w, "#333333") for w in labels]
@@ -451,3 +457,216 @@ def map_convergence(histories: dict,       # {name: history of a `TSNE`}
     ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
     ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
     return fig
+
+def map_grid(maps: list,                   # rows of (name, TSNE)
+             labels,                       # (N,) group of each point
+             columns: list, rows: list):   # titles
+    "Maps of the same points side by side, coloured by their true groups."
+    fig, axes = canvas(2.6 * len(columns), 2.5 * len(rows), columns=len(columns), rows=len(rows), squeeze=False)
+    palette = np.array([COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")])[np.asarray(labels)]
+    for r, line in enumerate(maps):
+        for c, m in enumerate(line):
+            ax = axes[r, c]; ax.scatter(*m.embedding.T, s=6, c=palette); ax.set(xticks=[], yticks=[]); ax.grid(False); ax.set_aspect("equal", "datalim"); ax.spines[:].set_visible(True); ax.spines[:].set_color("#cccccc")
+            if r == 0: ax.set_title(columns[c])
+            if c == 0: ax.set_ylabel(rows[r])
+            ax.set_xlabel(f"KL {m.kl:.2f}", fontsize=10, color="#444444")
+    return fig
+
+def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, for each k}
+    "How many of the k nearest are still among the k nearest on a map, against k."
+    fig, ax = canvas(9, 4); ends = sorted(curves.items(), key=lambda item: item[1][-1]); height = -1.0
+    for (name, y), colour in zip(curves.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(ks, y, "o-", ms=4, color=colour, label=name)
+    for name, y in ends:
+        height = max(y[-1], height + .055); line = next(l for l in ax.lines if l.get_label() == name); label_end(ax, ks[-1], height, name, line.get_color())
+    ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
+    return fig
+
+# %% ../nbs/10_plots.ipynb #546f0c4a
+_MAP_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{{ title }}</title><style>
+*{box-sizing:border-box}html,body{height:100%;margin:0}body{font:15px/1.4 system-ui,sans-serif;color:#222;background:#fff;color-scheme:light;display:flex;flex-direction:column}
+header{display:flex;flex-wrap:wrap;gap:.4rem .8rem;align-items:center;padding:.5rem .7rem;border-bottom:1px solid #ddd}
+h1{font-size:1.05rem;margin:0;overflow-wrap:anywhere}label{display:flex;gap:.35rem;align-items:center}
+button,select,input{font:inherit;min-height:2.3rem;border:1px solid #888;border-radius:6px;background:#fff;color:inherit;padding:0 .6rem;max-width:100%}
+button{cursor:pointer;min-width:2.3rem}button:hover{background:#eef4f9}:focus-visible{outline:3px solid #0072B2;outline-offset:1px}#search{width:9.5rem}
+main{flex:1;display:flex;min-height:0}#map{flex:1;min-width:0;height:100%;touch-action:none;cursor:grab;user-select:none;-webkit-user-select:none}
+#map text{font:14px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round;pointer-events:none}
+#map text.strong{font-weight:700}#map .faint{opacity:.35}#map line{stroke:#999}
+aside{width:17rem;padding:.7rem;border-left:1px solid #ddd;overflow:auto}aside h2{margin:0 0 .2rem;font-size:1.3rem;overflow-wrap:anywhere}aside p{margin:.2rem 0}
+aside ol{list-style:none;margin:.3rem 0;padding:0;display:flex;flex-wrap:wrap;gap:.3rem}aside li button{text-align:left}small{color:#595959}
+#key{display:flex;flex-wrap:wrap;gap:.1rem .7rem;padding:.3rem .7rem;border-top:1px solid #ddd}#note{color:#595959}
+@media(max-width:700px){main{flex-direction:column}#map{flex:1 1 55%;width:100%}aside{width:auto;flex:0 1 38%;border-left:0;border-top:1px solid #ddd;padding:.4rem .7rem}#key{font-size:.85rem;max-height:4.5rem;overflow:auto}}
+</style></head><body><header><h1>{{ title }}</h1>
+<label>map <select id="model">{% for m in data.maps %}<option value="{{ loop.index0 }}">{{ m.name }}</option>{% endfor %}</select></label>
+<label>find <input id="search" type="search" list="words" autocomplete="off" spellcheck="false" placeholder="a word"></label><datalist id="words">{% for w in data.words %}<option value="{{ w }}"></option>{% endfor %}</datalist>
+<span><button id="in" aria-label="zoom in">+</button> <button id="out" aria-label="zoom out">−</button> <button id="all">all</button></span><span id="note" role="status"></span></header>
+<main><svg id="map" tabindex="0" role="application" aria-label="map of words: arrow keys move, plus and minus zoom, 0 shows all, Escape lets go of a word"></svg>
+<aside id="info" aria-live="polite"></aside></main>
+{% if data.classes %}<div id="key">{% for name, colour in data.classes %}<span style="color:{{ colour }}">● {{ name }}</span>{% endfor %}</div>{% endif %}
+<script>const D = {{ data|tojson }};
+{{ script }}
+</script></body></html>"""
+
+# %% ../nbs/10_plots.ipynb #c8ed3a2b
+_MAP_DRAW = """
+const $ = id => document.getElementById(id), svg = $("map"), make = (name, parent) => parent.appendChild(document.createElementNS(svg.namespaceURI, name));
+let now = 0, at = D.maps[0].xy.map(p => [...p]), view = {k: 1, x: 0, y: 0}, W = 1, H = 1, hovered = -1, pinned = -1, found = [];
+const lines = make("g", svg), dots = make("g", svg), names = make("g", svg);
+const dot = D.words.map((w, i) => { const c = make("circle", dots); c.setAttribute("r", 3); c.setAttribute("fill", D.colours[i]); return c; });
+const label = D.words.map((w, i) => { const t = make("text", names); t.textContent = w; t.setAttribute("fill", D.colours[i]); return t; });
+const width = label.map(t => t.getComputedTextLength() || 9 * t.textContent.length);
+const chosen = () => hovered >= 0 ? hovered : pinned;
+const spot = i => { const s = Math.min(W, H) * .45 * view.k; return [W / 2 + view.x + at[i][0] * s, H / 2 + view.y - at[i][1] * s]; };
+
+function draw() {
+  const c = chosen(), near = c < 0 ? [] : D.maps[now].near[c], first = [...(c < 0 ? [] : [c]), ...near, ...found], special = new Set(first), taken = [];
+  lines.replaceChildren();
+  for (const i of [...special, ...D.order.filter(i => !special.has(i))]) {
+    const [x, y] = spot(i), w = width[i] / 2 + 2, strong = i === c || found.includes(i);
+    const inside = x > -w && x < W + w && y > -10 && y < H + 10, room = inside && (i === c || !taken.some(b => Math.abs(b[0] - x) < b[2] + w && Math.abs(b[1] - y) < 16));
+    if (room) taken.push([x, y, w]);
+    label[i].style.display = room ? "" : "none"; dot[i].style.display = inside && !room ? "" : "none";
+    for (const [key, value] of [["x", x], ["y", y]]) { label[i].setAttribute(key, value); dot[i].setAttribute("c" + key, value); }
+    label[i].setAttribute("class", strong ? "strong" : ""); const faint = special.size && !special.has(i) ? "faint" : "";
+    dot[i].setAttribute("class", faint); if (faint) label[i].setAttribute("class", faint);
+  }
+  if (c >= 0) for (const j of near) { const l = make("line", lines), [a, b] = spot(c), [x, y] = spot(j); l.setAttribute("x1", a); l.setAttribute("y1", b); l.setAttribute("x2", x); l.setAttribute("y2", y); }
+}
+
+function zoom(by, x = W / 2, y = H / 2) {
+  const k = Math.min(60, Math.max(.5, view.k * by)), f = k / view.k;
+  view = {k, x: x - W / 2 - (x - W / 2 - view.x) * f, y: y - H / 2 - (y - H / 2 - view.y) * f}; draw();
+}
+function all() { view = {k: 1, x: 0, y: 0}; draw(); }
+function centre(i) { view.k = Math.max(view.k, 2.5); const [x, y] = spot(i); view.x += W / 2 - x; view.y += H / 2 - y; draw(); }
+new ResizeObserver(() => { const r = svg.getBoundingClientRect(); W = r.width || 1; H = r.height || 1; draw(); }).observe(svg);
+"""
+
+# %% ../nbs/10_plots.ipynb #e8b3b9b4
+_MAP_HANDS = """
+const where = e => { const r = svg.getBoundingClientRect(); return [e.clientX - r.left, e.clientY - r.top]; };
+function nearest(x, y, reach) {                     // the nearest point, not the word that happens to lie on top
+  let best = -1, least = reach * reach;
+  D.words.forEach((w, i) => { const [a, b] = spot(i), d = (a - x) ** 2 + (b - y) ** 2; if (d < least) { least = d; best = i; } });
+  return best;
+}
+const down = new Map(); let travelled = 0;
+svg.addEventListener("pointerdown", e => { svg.setPointerCapture(e.pointerId); down.set(e.pointerId, where(e)); if (down.size === 1) travelled = 0; });
+svg.addEventListener("pointermove", e => {
+  const [x, y] = where(e);
+  if (!down.has(e.pointerId)) { if (e.pointerType !== "touch") hover(nearest(x, y, 40)); return; }
+  const old = down.get(e.pointerId); down.set(e.pointerId, [x, y]); travelled += Math.hypot(x - old[0], y - old[1]);
+  if (down.size === 1) { view.x += x - old[0]; view.y += y - old[1]; draw(); }
+  else if (down.size === 2) {
+    const [p, q] = [...down.values()], other = p[0] === x && p[1] === y ? q : p;
+    view.x += (x - old[0]) / 2; view.y += (y - old[1]) / 2;
+    zoom(Math.hypot(x - other[0], y - other[1]) / Math.max(1, Math.hypot(old[0] - other[0], old[1] - other[1])), (x + other[0]) / 2, (y + other[1]) / 2);
+  }
+});
+svg.addEventListener("pointerup", e => {
+  const [x, y] = where(e); if (down.delete(e.pointerId) && down.size === 0 && travelled < 6) pin(nearest(x, y, 44));
+});
+svg.addEventListener("pointercancel", e => down.delete(e.pointerId));
+svg.addEventListener("pointerleave", e => { if (down.size === 0) hover(-1); });
+svg.addEventListener("wheel", e => { e.preventDefault(); zoom(Math.exp(-Math.max(-99, Math.min(99, e.deltaY)) / 300), ...where(e)); }, {passive: false});
+svg.addEventListener("dblclick", e => zoom(2, ...where(e)));
+svg.addEventListener("keydown", e => {
+  const step = 60, move = {ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step]}[e.key];
+  if (move) { view.x += move[0]; view.y += move[1]; draw(); }
+  else if (e.key === "+" || e.key === "=") zoom(1.4); else if (e.key === "-") zoom(1 / 1.4); else if (e.key === "0") all(); else if (e.key === "Escape") pin(-1); else return;
+  e.preventDefault();
+});
+$("in").onclick = () => zoom(1.6); $("out").onclick = () => zoom(1 / 1.6); $("all").onclick = all;
+"""
+
+# %% ../nbs/10_plots.ipynb #279c871f
+_MAP_WORDS = """
+const put = (parent, tag, text) => { const e = parent.appendChild(document.createElement(tag)); if (text !== undefined) e.textContent = text; return e; };
+function tell() {
+  const c = chosen(), box = $("info"), m = D.maps[now]; box.replaceChildren();
+  if (c < 0) { put(box, "p", "Point at a word, or find one, to see what is nearest to it. Drag to move, wheel or pinch to zoom."); put(box, "p", m.note); return; }
+  put(box, "h2", D.words[c]).style.color = D.colours[c];
+  if (D.counts) put(box, "p", D.counts[c].toLocaleString("en") + " times in the training text, number " + (D.order.indexOf(c) + 1) + " of " + D.words.length);
+  if (D.groups[c]) put(box, "p", D.groups[c]);
+  put(box, "p", "Nearest in " + m.name + ", before it was flattened:");
+  const list = put(box, "ol");
+  m.near[c].forEach((j, n) => { const b = put(put(list, "li"), "button", D.words[j] + " "); put(b, "small", m.far[c][n].toFixed(2)); b.onclick = () => { pin(j); centre(j); }; });
+}
+function hover(i) { if (i !== hovered) { hovered = i; tell(); draw(); } }
+function pin(i) { pinned = i; hovered = -1; tell(); draw(); }
+$("search").oninput = () => {
+  const q = $("search").value.trim().toLowerCase(), low = D.words.map(w => w.toLowerCase());
+  const hits = q ? D.order.filter(i => low[i].includes(q)) : [], rank = i => low[i] === q ? 0 : low[i].startsWith(q) ? 1 : 2;
+  found = hits.sort((a, b) => rank(a) - rank(b)).slice(0, 20);
+  $("note").textContent = q ? (hits.length ? hits.length + (hits.length === 1 ? " word" : " words") : "no such word") : "";
+  if (found.length && rank(found[0]) === 0) pin(found[0]); else draw();
+};
+$("search").onkeydown = e => {
+  if (e.key === "Enter" && found.length) { const i = found[0]; pin(i); centre(i); }
+  if (e.key === "Escape") { $("search").value = ""; found = []; $("note").textContent = ""; pin(-1); }
+};
+$("model").onchange = () => {
+  now = +$("model").value; const from = at, to = D.maps[now].xy, began = performance.now(), still = matchMedia("(prefers-reduced-motion: reduce)").matches, ticket = now; tell();
+  const frame = t => {
+    if (ticket !== now) return;
+    const s = still ? 1 : Math.min(1, Math.max(0, (t - began) / 500)), f = s * s * (3 - 2 * s);
+    at = to.map((p, i) => s === 1 ? [...p] : [from[i][0] + f * (p[0] - from[i][0]), from[i][1] + f * (p[1] - from[i][1])]); draw(); if (s < 1) requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+};
+tell(); draw();
+"""
+
+# %% ../nbs/10_plots.ipynb #cfc5f2f5
+def _dark_enough(colour):
+    "A colour dark enough for text on white (contrast 4.5)."
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    light = lambda c: np.where(c <= .04045, c / 12.92, ((c + .055) / 1.055) ** 2.4) @ [.2126, .7152, .0722]
+    while 1.05 / (light(rgb) + .05) < 4.5: rgb = rgb * .95
+    return mpl.colors.to_hex(rgb)
+
+def turned(points, towards):               # (N, 2) both
+    "A map moved, turned or mirrored, and scaled into the unit circle, so that it lies as `towards` does: none of that has a meaning. Schönemann (1966)."
+    A, B = (np.asarray(p, float) - np.mean(p, 0) for p in (points, towards))
+    U, _, V = np.linalg.svd(A.T @ B)
+    A = A @ U @ V
+    return A / max(np.linalg.norm(A, axis=1).max(), 1e-30)
+
+# %% ../nbs/10_plots.ipynb #59b579d4
+class WordMap:
+    "A self-contained page (`html`): shows itself in a notebook, `save(path)` writes it as a file."
+    def __init__(self, html: str, height: int = 620): self.html, self.height = html, height
+    def save(self, path):
+        from lm_nbdev.data import atomic_write
+        with atomic_write(path) as temporary: temporary.write_text(self.html, encoding="utf-8")
+        return path
+    def _repr_html_(self):
+        from html import escape
+        return f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" title="map of words" style="width:100%;height:{self.height}px;border:1px solid #ddd"></iframe>'
+
+def interactive_map(maps: dict,                # {name: (points (V, 2), vectors (V, D), a sentence about it)}
+                    vocab: list,               # V words
+                    *, counts=None,            # (V,) how often each occurs
+                    classes: dict = None,      # {class: words} to colour
+                    title: str = "A map of words",
+                    k: int = 8,                # how many nearest words to name
+                   ) -> WordMap:
+    "Word maps to zoom, search and switch between, as one page without outside links; words are escaped. Raises `ValueError` for shapes that do not fit."
+    import jinja2
+    from lm_nbdev.glove import neighbours
+    V, shown, classes = len(vocab), [], classes or {}
+    if not maps: raise ValueError("There must be at least one map to show.")
+    for name, (points, vectors, note) in maps.items():
+        points, vectors = np.asarray(points, float), np.asarray(vectors, float)
+        if points.shape != (V, 2) or len(vectors) != V: raise ValueError(f"The map {name!r} has {len(points)} points of {points.shape[-1]} numbers and {len(vectors)} vectors; for {V} words it needs {V} points of 2 numbers and {V} vectors.")
+        if not (np.isfinite(points).all() and np.isfinite(vectors).all()): raise ValueError(f"The map {name!r} holds numbers that are not finite.")
+        near, far = zip(*(neighbours(vectors, i, k) for i in range(V)))
+        points = turned(points, shown[0]["xy"] if shown else points)
+        shown.append(dict(name=name, note=note, xy=points.round(3).tolist(), near=[n.tolist() for n in near], far=[f.round(2).tolist() for f in far]))
+    palette = [_dark_enough(c) for c in class_palette(len(classes))]
+    group = {w: c for c, words in classes.items() for w in words}; colour = {w: p for words, p in zip(classes.values(), palette) for w in words}
+    data = dict(words=list(vocab), maps=shown, counts=None if counts is None else [int(c) for c in counts], groups=[group.get(w, "") for w in vocab], colours=[colour.get(w, "#333333") for w in vocab],
+                order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))], classes=list(zip(classes, palette)))
+    page = jinja2.Environment(autoescape=True).from_string(_MAP_PAGE)
+    return WordMap(page.render(title=title, data=data, script=jinja2.utils.markupsafe.Markup(_MAP_DRAW + _MAP_HANDS + _MAP_WORDS)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time, warnings
 from dataclasses import dataclass, field
 import numpy as np
-from .data import DataError, UnknownWord
+from .data import DataError
+from .glove import log_co_occurrence, neighbours, train_glove
 
 # %% auto #0
 __all__ = ['MAX_EXACT', 'principal_axes', 'pca', 'squared_distances', 'perplexities', 'neighbour_probabilities', 'affinities',
-           'similarities', 'kl_divergence', 'kl_gradient', 'move', 'clear_tsne', 'starting_map', 'TSNE', 'tsne']
+           'similarities', 'kl_divergence', 'kl_gradient', 'move', 'clear_tsne', 'starting_map', 'TSNE', 'tsne',
+           'neighbourhood_preservation', 'trustworthiness', 'class_separation', 'word_maps']
 
 # %% ../nbs/09_tsne.ipynb #d51fca98
 def _points(X):
@@ -299,3 +301,64 @@ def tsne(X: np.ndarray,                   # (N, D) points
         return TSNE(Y, kl, history, perplexity, "openTSNE", time.perf_counter() - began, f"after {num_iters:,} iterations")
     Y, history, stopped = _descend(P, Y, num_iters, exaggeration, 4 * learning_rate if learning_rate else N / exaggeration, progress)
     return TSNE(Y, kl_divergence(P, Y), history, perplexity, "exact", time.perf_counter() - began, stopped)
+
+# %% ../nbs/09_tsne.ipynb #717499fc
+def _ranks(X):
+    "(N, N) place of j among the neighbours of i: 1 is the nearest, the point itself has 0."
+    D = squared_distances(_points(X)); np.fill_diagonal(D, -1)
+    ranks = np.empty(D.shape, np.int64)
+    np.put_along_axis(ranks, np.argsort(D, axis=1, kind="stable"), np.arange(len(D))[None], axis=1)
+    return ranks
+
+def _check_k(X, Y, k, most):
+    if len(X) != len(Y): raise ValueError(f"There are {len(X)} points, but their map has {len(Y)}.")
+    if not 1 <= k <= most: raise ValueError(f"k must be from 1 to {most} for {len(X)} points, not {k}.")
+
+def neighbourhood_preservation(X: np.ndarray,     # (N, D) points
+                               Y: np.ndarray,     # (N, d) their map
+                               k: int = 10,
+                              ) -> float:         # 0 to 1
+    "Mean share of the k nearest of a point that are among its k nearest on the map."
+    _check_k(X, Y, k, len(X) - 1)
+    a, b = _ranks(X), _ranks(Y)
+    return float(((a <= k) & (b <= k)).sum() - len(X)) / (k * len(X))
+
+def trustworthiness(X: np.ndarray, Y: np.ndarray, k: int = 10) -> float:      # (N, D) points, (N, d) their map -> 0 to 1
+    "1 less the penalty for neighbours on the map that are none in truth, by how far down the list they stand; k below N / 2. Venna and Kaski (2001)."
+    N = len(X); _check_k(X, Y, k, (N - 1) // 2)
+    true = _ranks(X); false = np.maximum(true - k, 0)[_ranks(Y) <= k].sum()
+    return float(1 - 2 * false / (N * k * (2 * N - 3 * k - 1)))
+
+def class_separation(Y: np.ndarray,               # (V, d) a vector for each word
+                     vocab: list,                 # V words
+                     classes: dict,               # {class: words}
+                     k: int = 5,
+                    ) -> float:                   # 0 to 1; nan without classes
+    "Mean share of a member's k nearest words that are of its class, relative to the most there can be; all words are candidates."
+    ranks, place, shares = _ranks(Y), {w: i for i, w in enumerate(vocab)}, []
+    for words in classes.values():
+        ids = [place[w] for w in words if w in place]
+        if len(ids) > 1: shares += [((ranks[i, ids] <= k).sum() - 1) / min(k, len(ids) - 1) for i in ids]
+    return float(np.mean(shares)) if shares else float("nan")
+
+# %% ../nbs/09_tsne.ipynb #85c469af
+def word_maps(corpus,                        # words and contexts
+              models: dict,                  # {name: (V, D) word vectors}
+              *, glove: bool = True,         # also GloVe in 256 dimensions, in 2 as it is, and t-SNE of the 2
+              perplexity: float = None,      # None: 30, or a quarter of the words where they are few
+              seed: int = 0,
+             ) -> dict:                      # {name: ((V, 2) map, (V, D) vectors, a sentence)}, for `plots.interactive_map`
+    "Maps of words: t-SNE of each model's vectors (50 principal components if they have more) and of GloVe's. Raises `ValueError` for a model of another vocabulary."
+    V = corpus.vocab_size; perplexity = perplexity or min(30.0, max(1.2, V / 4)); vectors = dict(models)
+    for name, E in models.items():
+        if len(E) != V: raise ValueError(f"The model {name!r} has {len(E)} words, but the corpus {corpus.name} has {V}: a map needs a model of the same vocabulary.")
+    if glove:
+        log_co = log_co_occurrence(corpus.train.inputs, V)
+        vectors |= {f"GloVe, {d} numbers": train_glove(log_co, embedding_dim=d).W for d in (256, 2)}
+    out = {}
+    for name, E in vectors.items():
+        E = _points(E); E50 = pca(E, min(50, *E.shape)) if E.shape[1] > 50 else E
+        m = tsne(E50, perplexity=perplexity, seed=seed)
+        out[name] = m.embedding, E, f"t-SNE, perplexity {perplexity:g}: KL {m.kl:.3f}"
+    if glove: out["GloVe, 2 numbers as they are"] = E, E, "no t-SNE: the two numbers themselves"
+    return out
