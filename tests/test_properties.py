@@ -1,4 +1,5 @@
 "What must hold for any numbers: the mathematics of the network, of counting and of vectors, beside plain loops and beside itself turned round."
+import inspect
 import math
 import os
 from collections import Counter, defaultdict
@@ -139,7 +140,7 @@ def test_refusals_of_the_network():
     for bad in (np.zeros((3, 1), int), np.zeros((3, 2)), np.full((3, 2), 7), np.full((3, 2), -1), np.zeros(3, int), np.zeros((3, 2, 1), int)):
         with pytest.raises(ValueError, match="Contexts must"): m.check_inputs(bad)
     assert m.check_inputs(np.zeros((0, 2), int)).shape == (0, 2) and m.check_inputs([[0, 6]]).tolist() == [[0, 6]] and m.check_inputs([6, 0]).tolist() == [[6, 0]]
-    for bad in (y[:-1], y - 7, y + 7, y.astype(float), y[:, None], np.zeros(0, int)):
+    for bad in (y[:-1], y - 7, y + 7, np.full(len(x), 7), y.astype(float), y[:, None], np.zeros(0, int)):
         with pytest.raises(ValueError, match="[Tt]argets"): m.evaluate(x, bad)
         with pytest.raises(ValueError, match="[Tt]argets"): loss_derivative(a.output_layer, bad)
     assert m.evaluate(x, np.full(len(x), 6)) > 0 and m.evaluate(x, np.zeros(len(x), int)) > 0
@@ -332,7 +333,12 @@ def test_starts_rates_and_refusals_of_vectors():
     assert glove.log_co_occurrence(np.zeros((2, 2), int), 1, smoothing=0) == np.log(4)
     assert glove.glove_num_params(250, 11) == 3000 and glove.glove_num_params(250, 11, True) == 6000
     for bad in (np.zeros((3, 1), int), np.zeros((3, 2)), np.zeros(3, int), np.full((1, 2), 2), np.full((1, 2), -1)):
-        with pytest.raises(ValueError): glove.pair_counts(bad, 2)
+        with pytest.raises(ValueError, match="Contexts are|Word numbers"): glove.pair_counts(bad, 2)
+    with pytest.raises(ValueError, match="W must be"): glove.glove_loss(W, B[:, 0], X)
+    with pytest.raises(ValueError, match="W must be"): glove.glove_gradient(W, B[:, 0], X)
+    both = glove.train_glove(X, two_sided=True, num_epochs=0); assert both.C.shape == (5, 2) and (both.C != both.W).any() and (both.c != both.b).any()
+    with pytest.raises(ValueError, match="too many"): glove.train_glove(X, embedding_dim=2 ** 24)
+    defaults = {n: p.default for n, p in inspect.signature(glove.sweep_dimensions).parameters.items()}; assert defaults["dims"] == (1, 2, 8, 10, 11, 12, 15, 20, 50, 100, 250) and defaults["seeds"] == (1, 2, 3)
 
 
 def test_a_sweep_and_neighbours():
