@@ -100,7 +100,8 @@ def top_predictions(model: Model,
     k, ids, p = min(_whole("k", k), len(model.vocab)), [], []
     for start in range(0, len(contexts), 4096):
         P = _probabilities(model, contexts[start:start + 4096])
-        order = np.argsort(-P, axis=1, kind="stable")[:, :k]
+        some = np.sort(np.argpartition(-P, k - 1, axis=1)[:, :k], axis=1)             # the k largest, in the vocabulary's order
+        order = np.take_along_axis(some, np.argsort(-np.take_along_axis(P, some, axis=1), axis=1, kind="stable"), axis=1)
         ids.append(order); p.append(np.take_along_axis(P, order, axis=1))
     return np.concatenate(ids), np.concatenate(p)
 

@@ -8,7 +8,7 @@ from .analysis import clusters, find_occurrences, generate, nearest_words, predi
 from .data import atomic_write
 
 # %% auto #0
-__all__ = ['DARKEST', 'shade', 'generated_sentences', 'write_report']
+__all__ = ['DARKEST', 'shade', 'generated_sentences', 'map_page', 'write_report']
 
 # %% ../nbs/13_report.ipynb #85fd443d
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -52,13 +52,24 @@ def generated_sentences(model, corpus, n: int = 8, temperature: float = 0.8) -> 
         out.append(list(zip(score.words, score.surprise.tolist())))
     return out
 
+# %% ../nbs/13_report.ipynb #445d9c25
+def map_page(corpus, model) -> str:        # a self-contained page, or None where there is nothing to draw
+    "The map of a model's words to zoom, search and point at (chapter 9); None for fewer than five words, or numbers that no longer are any."
+    from lm_nbdev import plots
+    from lm_nbdev.data import word_counts
+    from lm_nbdev.tsne import word_maps
+    if corpus.vocab_size < 5: return None
+    try: maps = word_maps(corpus, {"the network": model.params.word_embedding_weights}, glove=False)
+    except ValueError: return None
+    return plots.interactive_map(maps, corpus.vocab, counts=word_counts(corpus), classes=corpus.examples.classes, title=f"{corpus.name}: {corpus.vocab_size} words").html
+
 # %% ../nbs/13_report.ipynb #91d21ba8
 def write_report(path,            # where to write the page
                  corpus,          # what was learned from
                  result,          # a `TrainResult`
-                 *, word_map: str = None,      # a map as a self-contained HTML page (chapter 9), shown in a frame of its own
+                 *, word_map: str = None,      # a map as a self-contained HTML page (chapter 9), shown in a frame of its own; None: `map_page`
                 ) -> Path:
-    "Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, groups, sentences, recipe. Words are escaped."
+    "Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, groups, map, sentences, recipe. Words are escaped."
     from dataclasses import asdict
     import jinja2
     from lm_nbdev import plots
@@ -67,7 +78,7 @@ def write_report(path,            # where to write the page
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
         corpus=corpus, result=result, exp=math.exp, config=asdict(result.config), curve=base64.b64encode(picture.getvalue()).decode(),
         predictions=[(c, predict_next_word(result.model, c, 5), find_occurrences(corpus, c)[:5]) for c in corpus.examples.contexts[:8]],
-        groups=[g[:24] for g in clusters(result.model) if len(g) > 1][:20], word_map=word_map, sentences=generated_sentences(result.model, corpus), shade=shade, darkest=DARKEST,
+        groups=[g[:24] for g in clusters(result.model) if len(g) > 1][:20], word_map=map_page(corpus, result.model) if word_map is None else word_map, sentences=generated_sentences(result.model, corpus), shade=shade, darkest=DARKEST,
         neighbours=[(w, nearest_words(result.model, w, 6)) for w in corpus.examples.words[:8]])
     with atomic_write(path) as temporary: temporary.write_text(page, encoding="utf-8")
     return Path(path)

@@ -219,7 +219,7 @@ def test_the_report_has_groups_and_sentences_and_escapes_every_word(odd):
     page = write_report(folder / "r.html", corpus, result, word_map="<p>a map of </p><script>draw('=cmd')</script>").read_text(encoding="utf-8")
     assert "Groups of words" in page and "Sentences it writes" in page and page.count('<p class="s">') == len(generated_sentences(result.model, corpus))
     assert "<script" not in page and "<b>" not in page and "&lt;script&gt;alert(1)" in page and 'sandbox="allow-scripts"' in page and "http" not in page
-    assert "A map of the words" not in write_report(folder / "r.html", corpus, result).read_text(encoding="utf-8")
+    assert "map of words: arrow keys" in write_report(folder / "r.html", corpus, result).read_text(encoding="utf-8")          # without one given, it draws its own
     for sentence in generated_sentences(result.model, corpus): assert len(sentence) > 3 and np.isnan(sentence[0][1]) and sentence[3][1] >= 0
 
 

@@ -193,3 +193,13 @@ def test_the_command_says_what_is_wrong(trained):
     a = trained / "a" / "model.safetensors"
     for args, words in ((("map", a, "--corpus", trained / "b.txt"), "different vocabularies"), (("map", a, "--corpus", trained / "a.txt", "--perplexity", "30"), "below a third"), (("map", trained / "none"), "no model file")):
         said = run(*args, cwd=trained); assert said.returncode == 2 and words in said.stderr and len(said.stderr.splitlines()) == 1
+
+
+def test_the_report_holds_a_map_in_a_frame_of_its_own(trained, browser):
+    path = trained / "b" / "report.html"; text = path.read_text(encoding="utf-8")
+    assert "A map of the words" in text and "<script" not in text and "<img src=x" not in text
+    page = browser.new_page(); asked = []
+    page.on("request", lambda r: asked.append(r.url) if not r.url.startswith(("file:", "data:", "about:")) else None); page.goto(path.as_uri())
+    frame = page.frame_locator("iframe.map"); frame.locator("#search").fill("three")
+    assert frame.locator("#info h2").text_content() == "three" and asked == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()

@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lm_nbdev import tsne as module
-from lm_nbdev.tsne import (affinities, clear_tsne, kl_divergence, neighbour_probabilities, pca, perplexities, principal_axes, squared_distances,
-                           starting_map, tsne)
+from lm_nbdev.tsne import (affinities, class_separation, clear_tsne, kl_divergence, neighbour_probabilities, neighbourhood_preservation, pca, perplexities, principal_axes, squared_distances,
+                           starting_map, trustworthiness, tsne, word_maps)
 
 
 def others(X):
@@ -169,3 +169,34 @@ def test_the_smallest_maps():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore"); m = tsne(X, perplexity=N / 3 - 0.05)
             assert np.isfinite(m.embedding).all() and np.isfinite(m.kl)
+
+
+def test_neighbourhoods_of_all_digits_survive_as_well_as_in_scikit_learn():
+    manifold = pytest.importorskip("sklearn.manifold")
+    X = digits(1797); ours = tsne(X, progress=False).embedding; theirs = manifold.TSNE(random_state=0, max_iter=1000).fit_transform(X.astype(np.float32))
+    for k, slack in ((5, 0), (10, 0), (30, 0.005)): assert neighbourhood_preservation(X, ours, k) >= neighbourhood_preservation(X, theirs, k) - slack, k
+    assert trustworthiness(X, ours, 10) >= manifold.trustworthiness(X, theirs, n_neighbors=10) - 1e-3
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), N=st.integers(5, 50), k=st.integers(1, 10))
+def test_measures_against_scikit_learn_and_loops(seed, N, k):
+    manifold, neighbors = pytest.importorskip("sklearn.manifold"), pytest.importorskip("sklearn.neighbors")
+    rng = np.random.default_rng(seed); X = rng.normal(size=(N, 5)); Y = X[:, :2] + 0.5 * rng.normal(size=(N, 2)); k = min(k, (N - 1) // 2)
+    assert_allclose(trustworthiness(X, Y, k), manifold.trustworthiness(X, Y, n_neighbors=k), atol=1e-9)
+    a, b = (neighbors.NearestNeighbors(n_neighbors=k).fit(Z).kneighbors(return_distance=False) for Z in (X, Y))
+    assert_allclose(neighbourhood_preservation(X, Y, k), np.mean([len(set(p) & set(q)) / k for p, q in zip(a, b)]))
+    vocab = [f"w{i}" for i in range(N)]; classes = {"a": vocab[:4], "b": vocab[2:5], "one": vocab[:1]}
+    shares = [len({f"w{j}" for j in b[vocab.index(w)]} & set(words) - {w}) / min(k, len(words) - 1) for words in classes.values() if len(words) > 1 for w in words]
+    assert_allclose(class_separation(Y, vocab, classes, k), np.mean(shares))
+
+
+def test_measures_want_points_that_fit():
+    for call, words in ((lambda: trustworthiness(X, X, 15), "k must be from 1 to 14"), (lambda: neighbourhood_preservation(X, X, 30), "k must"), (lambda: neighbourhood_preservation(X, X[:9], 3), "9"), (lambda: trustworthiness(HOLED, X, 3), "Point 7")):
+        with pytest.raises(ValueError, match=words): call()
+
+
+def test_a_model_of_another_vocabulary():
+    from lm_nbdev.data import load_corpus
+    with pytest.raises(ValueError, match="same vocabulary") as caught: word_maps(load_corpus("synthetic"), {"mine": X})
+    assert "\n" not in str(caught.value)
