@@ -9,7 +9,7 @@ python=${PYTHON:-python3}; unset LM_NBDEV_CORPUS
 requirements() { "$python" - "$1" <<'P'
 import configparser, sys
 s = configparser.ConfigParser(); s.read("settings.ini"); d = s["DEFAULT"]
-tests = [r for r in d["dev_requirements"].split() if r.split(">")[0] in ("pytest", "hypothesis", "scipy", "nbformat", "ipykernel")]
+tests = [r for r in d["dev_requirements"].split() if r.split(">")[0] in ("pytest", "hypothesis", "scipy")]
 print("\n".join(r.replace(">=", "==") if sys.argv[1] == "lowest" else r for r in d["requirements"].split() + tests))
 P
 }
@@ -18,7 +18,7 @@ quiet="-o filterwarnings=default"       # an old matplotlib is warned about by a
 versions() {                     # the fast tests of everything that computes, reads, writes or draws
     if [ "$1" = newest ]; then quiet=; fi
     "$python" -m venv --clear "$where/$1"; requirements "$1" > "$where/$1.txt"
-    "$where/$1/bin/pip" install -q -U --upgrade-strategy eager -r "$where/$1.txt"
+    "$where/$1/bin/pip" install -q -r "$where/$1.txt"
     "$where/$1/bin/pip" install -q --no-deps "$root"; "$where/$1/bin/pip" check
     "$where/$1/bin/pip" list --format=freeze | grep -iE '^(numpy|matplotlib|ipywidgets|tqdm|typer|click|pooch|safetensors|jinja2|threadpoolctl|textalloc|pytest|hypothesis|scipy)=='
     rm -rf "$where/$1.tests"; mkdir "$where/$1.tests"; cp -r tests nbs settings.ini pytest.ini data "$where/$1.tests"
