@@ -38,7 +38,7 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     result = training.train(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
     show_result(data, result)
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
-    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
+    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")
     if "interrupted" in result.stopped: print(f"\nTo go on where it stopped:\n  lm-nbdev train --resume {folder / 'checkpoint.safetensors'}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 

@@ -221,7 +221,7 @@ class TrainConfig:
     num_hid: int = 128
     activation: str = "gelu"
     batch_size: int = 500
-    epochs: int = 5
+    epochs: int = 6
     learning_rate: float = 0.01       # the peak of the schedule
     optimizer: str = "adamw"
     momentum: float = 0.9             # Adam's first beta as well
