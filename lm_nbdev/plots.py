@@ -723,14 +723,14 @@ def interactive_map(maps: dict,                # {name: (points (V, 2), vectors 
 def network_to_scale(arch):                # an `Architecture`
     "The five arrays as rectangles, rows by columns, all on one scale: what is large is drawn large."
     V, T, D, H = arch.vocab_size, arch.context_len, arch.embedding_dim, arch.num_hid
-    boxes = [("word embeddings", (V, D), "train"), ("embedding → hidden", (H, T * D), "test"), ("hidden bias", (H, 1), "kn"), ("hidden → output", (V, H), "valid"), ("output bias", (V, 1), "mixture")]
+    boxes = [("word\nembeddings", (V, D), "train"), ("embedding\n→ hidden", (H, T * D), "test"), ("hidden\nbias", (H, 1), "kn"), ("hidden\n→ output", (V, H), "valid"), ("output\nbias", (V, 1), "mixture")]
     gap = .16 * max(sum(s[1] for _, s, _ in boxes), .45 * max(V, H))
-    fig, ax = canvas(8.6, 4.8); ax.axis("off")
+    fig, ax = canvas(8.6, 4.8); ax.axis("off"); fig.set_layout_engine("none"); ax.set_position([.02, .02, .96, .66])      # names go above
     x, thin = 0.0, .002 * max(V, H, 4 * gap)
     for i, (name, (rows, columns), colour) in enumerate(boxes):
         ax.add_patch(mpl.patches.Rectangle((x, -rows / 2), max(columns, thin), rows, fc=COLOURS[colour], ec="black", lw=.6))
         shape = f"({rows:,})" if "bias" in name else f"({rows:,}, {columns:,})"
-        ax.annotate(f"{name}\n{shape}\n{rows * columns:,}", (x + columns / 2, rows / 2), xytext=((i + .5) / 5, 1.08), textcoords="axes fraction", ha="center", va="bottom",
+        ax.annotate(f"{name}\n{shape}\n{rows * columns:,}", (x + columns / 2, rows / 2), xytext=((i + .5) / 5, 1.1), textcoords="axes fraction", ha="center", va="bottom",
                     fontsize=11.5, annotation_clip=False, arrowprops=dict(arrowstyle="-", color="#999999", shrinkA=2, shrinkB=1))
         x += columns + gap
     half = max(.52 * max(V, H), (x + gap) / 4.6); middle = (x - gap) / 2

@@ -455,9 +455,9 @@ class QueryPanel(Live):
         if text: self.value = {"context": text}
     def undo(self): self.value = {"context": "".join(w + " " for w in self.value["context"].split()[:-1])}
     def update(self):
-        self.offer(self.go_on, []); self.occurrences.value = ""
-        try: show_words(self)
-        finally: show_next(self)
+        try: show_next(self)
+        except (ValueError, UnknownWord): self.offer(self.go_on, []); self.occurrences.value = ""; raise
+        finally: show_words(self)
 
 def query_panel(model: Model, corpus: Corpus,     # a network and the text that it learned from
                 context: str = None,              # to begin with
@@ -613,7 +613,7 @@ def show_map(self):
         except UnknownWord as e: problem = e
     done = self.maps.get((name, perplexity, seed))
     points, note = flat_points(X)[0], f"{name}: directions of most variance"
-    if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:g}, seed {seed}, KL {done.kl:.3f} nats"
+    if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:.3g}, seed {seed}, KL {done.kl:.3f} nats"
     elif layout == "t-SNE": note += " (press Lay out for t-SNE)"
     self.note.value = escape(note) + " · " + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>" for n, c in self.key.items())
     self.latest = partial(plots.word_points, points, vocab, classes=self.classes, chosen=chosen, near=near, named=list(range(min(60, len(vocab)))), title=note)
@@ -648,9 +648,10 @@ class EmbeddingMap(Working):
         return self._hover[name]
     @property
     def picture(self):
-        if self.latest is None: self.refresh()
-        if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
-        return self._png
+        with self._lock:                          # a layout that ends at this moment draws, too
+            if self.latest is None: self.refresh()
+            if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
+            return self._png
 
 def embedding_map(models,                      # a Model, a Glove, or a dict of them by name
                   corpus: Corpus = None,       # brings words for GloVe, and classes to colour

@@ -19,7 +19,8 @@ def main(paths):
         nb = nbformat.read(path, 4)
         views = live_views(nb)
         for output in views: del output["data"][VIEW]
-        if nb.metadata.pop("widgets", None) is not None or views:
+        if views:
+            nb.metadata.pop("widgets", None)
             nbformat.write(nb, path)
             print(f"{path}: {len(views)} controls saved as pictures")
 
