@@ -59,7 +59,7 @@ def readable(notebook, name, known):
         text = "".join(cell["source"])
         if cell.get("id") == course.SETUP or text.strip().startswith(("#| hide", "#| default_exp")) and "\n" not in text.strip(): continue
         if cell.get("id") == course.BADGE: text = f"[Open this chapter in Colab]({course.colab_link(name + '.ipynb', cfg)}){{.colab-button}}"
-        elif cell["cell_type"] == "markdown": text = linked(text, known, name)
+        elif cell["cell_type"] == "markdown": text = linked(text, known, name).replace("](../docs/", "](../")
         cell["source"] = course.lines(text)
         if re.search(r"^\s*### BEGIN SOLUTION", text, re.M) and cell["cell_type"] == "code": cell["metadata"]["tags"] = ["hide-input"]
         cells.append(cell)
@@ -168,7 +168,7 @@ def make_pages():
         if old not in made: old.unlink()
     listed = "\n".join(f"chapters/{p.stem}" for p in paths)
     write(HERE / "index.md", (HERE / "front.txt").read_text(encoding="utf-8").format(chapters=listed, modules="\n".join(f"api/{m}" for m, _, _ in modules)))
-    shutil.copyfile(HERE / "training.png", HERE / "static" / "training.png")
+    shutil.copyfile(HERE / "map.png", HERE / "static" / "map.png")
 
 
 make_pages()

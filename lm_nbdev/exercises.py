@@ -40,6 +40,8 @@ def _hint(error):
         text = re.sub(r"^(Not equal to tolerance rtol=\S+, atol=\S+|Arrays are not[^\n]*|Items are not[^\n]*)\s*", "", text)
     return " ".join(text.split())
 
+def _empty(name): return f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again."
+
 # %% ../nbs/15_exercises.ipynb #e7a3c8e9
 class check:
     "`with check(\"f\"): ...` runs the lines that test the learner's `f`; whatever goes wrong becomes a `NotYet` with one sentence."
@@ -52,16 +54,17 @@ class check:
         for name in self.names:
             if name not in self.space: raise NotYet(f"There is no `{name}` yet: run the cell above first, and look whether it stopped.")
             value = self.kept[name] = self.space[name]
-            if value is Ellipsis: raise NotYet(f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again.")
+            if value is Ellipsis: raise NotYet(_empty(name))
+            if isinstance(value, type): continue                       # a class: what its methods raise is judged at the end
             if callable(value): self.space[name] = self._watch(name, value)
             else: self.last = name, value
         return self
     def _watch(self, name, function):
         def watched(*args, **kwargs):
             try: answer = function(*args, **kwargs)
-            except NotImplementedError: raise NotYet(f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again.") from None
+            except NotImplementedError: raise NotYet(_empty(name)) from None
             except (Exception, SystemExit) as e: raise NotYet(f"`{name}` stopped with {type(e).__name__}: {_first_line(e)}{_where(e, function)}.") from None
-            if answer is Ellipsis: raise NotYet(f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again.")
+            if answer is Ellipsis: raise NotYet(_empty(name))
             self.last = name, answer
             return answer
         return watched
@@ -72,6 +75,7 @@ class check:
         return False
     def _sentence(self, error):
         name, answer = self.last or (self.names[0] if self.names else "the answer", NotImplemented)
+        if isinstance(error, NotImplementedError): return _empty(name)
         if answer is None: return f"`{name}` gave None: does it end with `return` and the answer?"
         gave = "" if answer is NotImplemented else f" (`{name}` gave {describe(answer)})"
         if isinstance(error, AssertionError): return f"Not right yet: {_hint(error) or 'look again at what was asked'}{gave}."

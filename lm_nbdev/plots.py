@@ -2,6 +2,7 @@
 
 # %% ../nbs/10_plots.ipynb #19c4a392
 from __future__ import annotations
+import threading
 import numpy as np
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -12,7 +13,8 @@ __all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'pla
            'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
            'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
            'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
-           'map_quality', 'turned', 'WordMap', 'interactive_map']
+           'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
+           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -41,13 +43,15 @@ def small_png(fig,                       # a figure
     image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue(), {"width": round(image.width / density), "height": round(image.height / density)}
 
+_ONE_AT_A_TIME = threading.Lock()    # a control may draw in a thread of its own, and matplotlib's settings belong to all threads
+
 def canvas(width: float = 8,         # inches
            height: float = 4.5,      # inches
            columns: int = 1, rows: int = 1, **kwargs):
     "A new figure in the course's look and its axes (one, or an array); pyplot forgets it, so that none is left open."
-    with mpl.rc_context(STYLE):
+    with _ONE_AT_A_TIME, mpl.rc_context(STYLE):
         fig, axes = plt.subplots(rows, columns, figsize=(width, height), **kwargs)
-    plt.close(fig)
+        plt.close(fig)
     return fig, axes
 
 def plain(text) -> str:
@@ -123,7 +127,7 @@ def dimension_sweep(dims: list,            # dimensions
         y = np.asarray(y); mean = y.mean(1); best = int(mean.argmin())
         ax.plot(dims, mean, "o-", ms=4, color=colour); ax.fill_between(dims, y.min(1), y.max(1), color=colour, alpha=.25)
         ax.plot(dims[best], mean[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
-        label_end(ax, dims[-1], mean[-1], name, colour)
+        label_end(ax, dims[-1] * 1.05, mean[-1], name, colour)      # beyond the circle
     if line: ax.axhline(line[0], color=COLOURS["original"], ls="--"); ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
     ax.set_xscale("log"); ax.set_yscale("log")
     ticks = [d for i, d in enumerate(dims) if i == 0 or d >= 1.25 * max([x for x in dims[:i]])]
@@ -339,6 +343,7 @@ def distances(far: dict):                  # {model: nats above the floor}
     ax.set(xlabel="nats a word above the floor (logarithmic)")
     return fig
 
+# %% ../nbs/10_plots.ipynb #ce5b1806
 def _three_lines(ax, x, curves, names):
     for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
     ax.set_xscale("log")
@@ -479,6 +484,49 @@ def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, f
     for name, y in ends:
         height = max(y[-1], height + .055); line = next(l for l in ax.lines if l.get_label() == name); label_end(ax, ks[-1], height, name, line.get_color())
     ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
+    return fig
+
+# %% ../nbs/10_plots.ipynb #5b8fa8b8
+def step_parts(times: dict,                # {"chapter 4": {part: microseconds}, "fused": ...}
+              ):
+    "Where a training step's time goes: one bar a part, before and after."
+    fig, ax = canvas(9, 4)
+    parts = list(next(iter(times.values()))); y = np.arange(len(parts))[::-1]
+    for (name, t), colour, dy in zip(times.items(), (COLOURS["original"], COLOURS["train"]), (.19, -.19)):
+        us = [t[p] for p in parts]
+        ax.barh(y + dy, us, .36, color=colour, label=f"{name}: {sum(us):,.0f} µs in all")
+        for at, value in zip(y + dy, us): ax.text(value, at, f" {value:,.0f}" if value >= 10 else f" {value:.1f}", va="center", color=colour, fontsize=11)
+    ax.set_yticks(y, parts); ax.grid(axis="y", visible=False); ax.tick_params(left=False)
+    ax.legend(loc="lower right"); ax.set(xlabel="microseconds a step", title="Where does the time go?")
+    return fig
+
+def _many(names):
+    "A colour and a dash for each of up to eight lines."
+    colours = [COLOURS[k] for k in ("original", "train", "valid", "test", "kn", "mixture", "highlight", "entropy")]
+    return {n: dict(color=colours[i % 8], ls="-" if i % 2 == 0 else (0, (5, 1.5)), lw=2) for i, n in enumerate(names)}
+
+def range_test(tests: dict,                # {optimiser: (rates, losses)}
+              ):
+    "Loss against a growing learning rate, a line for each optimiser; its lowest point marked."
+    fig, ax = canvas(9, 4.4)
+    for (name, (rates, losses)), style in zip(tests.items(), _many(tests).values()):
+        ax.plot(rates, losses, label=name, **style); k = int(np.argmin(losses))
+        ax.plot(rates[k], losses[k], "o", ms=8, mfc="white", mec=style["color"], mew=2)
+    top = max(losses[0] for _, losses in tests.values())
+    ax.set_xscale("log"); ax.set_ylim(None, top * 1.08); ax.legend(ncols=2, loc="lower left")
+    ax.set(xlabel="learning rate, growing step by step", ylabel="cross-entropy (nats a word)", title="How large a step? (circles: the lowest point; choose a rate below it)")
+    return fig
+
+def same_budget(histories: dict,           # {name: history}
+               ):
+    "Validation against steps for several ways of training with the same number of steps, named in the order in which they end."
+    fig, ax = canvas(9, 4.4)
+    styles = _many(histories)
+    for name in sorted(histories, key=lambda n: -histories[n]["valid_ce"][-1]):
+        h = histories[name]; ax.plot(h["step"], h["valid_ce"], label=f"{name} {h['valid_ce'][-1]:.3f}", **styles[name])
+    ends = [h["valid_ce"][-1] for h in histories.values()]; starts = [h["valid_ce"][0] for h in histories.values()]
+    ax.set_ylim(min(ends) - .1 * (max(starts) - min(ends)), max(starts) + .05); ax.legend(loc="upper right")
+    ax.set(xlabel="steps", ylabel="validation (nats a word)", title="The same budget for each")
     return fig
 
 # %% ../nbs/10_plots.ipynb #546f0c4a
@@ -670,3 +718,100 @@ def interactive_map(maps: dict,                # {name: (points (V, 2), vectors 
                 order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))], classes=list(zip(classes, palette)))
     page = jinja2.Environment(autoescape=True).from_string(_MAP_PAGE)
     return WordMap(page.render(title=title, data=data, script=jinja2.utils.markupsafe.Markup(_MAP_DRAW + _MAP_HANDS + _MAP_WORDS)))
+
+# %% ../nbs/10_plots.ipynb #c26f11fa
+def network_to_scale(arch):                # an `Architecture`
+    "The five arrays as rectangles, rows by columns, all on one scale: what is large is drawn large."
+    V, T, D, H = arch.vocab_size, arch.context_len, arch.embedding_dim, arch.num_hid
+    boxes = [("word\nembeddings", (V, D), "train"), ("embedding\n→ hidden", (H, T * D), "test"), ("hidden\nbias", (H, 1), "kn"), ("hidden\n→ output", (V, H), "valid"), ("output\nbias", (V, 1), "mixture")]
+    gap = .16 * max(sum(s[1] for _, s, _ in boxes), .45 * max(V, H))
+    fig, ax = canvas(8.6, 4.8); ax.axis("off"); fig.set_layout_engine("none"); ax.set_position([.02, .02, .96, .66])      # names go above
+    x, thin = 0.0, .002 * max(V, H, 4 * gap)
+    for i, (name, (rows, columns), colour) in enumerate(boxes):
+        ax.add_patch(mpl.patches.Rectangle((x, -rows / 2), max(columns, thin), rows, fc=COLOURS[colour], ec="black", lw=.6))
+        shape = f"({rows:,})" if "bias" in name else f"({rows:,}, {columns:,})"
+        ax.annotate(f"{name}\n{shape}\n{rows * columns:,}", (x + columns / 2, rows / 2), xytext=((i + .5) / 5, 1.1), textcoords="axes fraction", ha="center", va="bottom",
+                    fontsize=11.5, annotation_clip=False, arrowprops=dict(arrowstyle="-", color="#999999", shrinkA=2, shrinkB=1))
+        x += columns + gap
+    half = max(.52 * max(V, H), (x + gap) / 4.6); middle = (x - gap) / 2
+    ax.set(xlim=(middle - 2.3 * half, middle + 2.3 * half), ylim=(-half, half), aspect="equal")
+    return fig
+
+def valley_here(steps, errors,             # eps, and the relative error with each
+                eps: float, error: float,  # where we stand
+                tolerance: float = 1e-4):
+    "Relative error of one entry's numerical derivative against the step, with the present step marked."
+    fig, ax = canvas(7.2, 4)
+    ax.loglog(steps, np.maximum(errors, 1e-17), "-", lw=2, color=COLOURS["train"])
+    ax.axhline(tolerance, color=COLOURS["original"], ls="--"); ax.annotate("tolerance", (max(steps), tolerance), xytext=(4, 4), textcoords="offset points", color="#555555")
+    ax.plot(eps, max(error, 1e-17), "o", ms=12, color=COLOURS["bad"] if error > tolerance else COLOURS["good"], clip_on=False, zorder=5)
+    ax.invert_xaxis(); ax.set(xlabel="step ε (smaller to the right)", ylabel="relative error", ylim=(5e-18, 3))
+    return fig
+
+def next_words(words: list,                # what may come next
+               columns: dict,              # {who says so: probability of each}
+              ):
+    "Who gives which word how much: horizontal bars side by side, the words as text."
+    fig, ax = canvas(7.2, .46 * len(words) + 1.5)
+    y, height = np.arange(len(words)), .84 / len(columns)
+    for i, ((name, p), colour) in enumerate(zip(columns.items(), ("train", "test", "kn"))):
+        ax.barh(y + (i - (len(columns) - 1) / 2) * height, p, height * .92, color=COLOURS[colour], label=name)
+    ax.set_yticks(y, words, parse_math=False); ax.invert_yaxis(); ax.grid(axis="y", visible=False)
+    ax.set(xlabel="probability of coming next", xlim=(0, None)); ax.legend(loc="lower right")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #fd110029
+def glove_panel(history: dict,             # losses by epoch: train, valid
+                runs: dict,                # {d: (final train, final valid)}
+                d: int):
+    "Loss while training, and what earlier dimensions ended with."
+    fig, (left, right) = canvas(10, 3.6, columns=2)
+    for ax, series, marker in ((left, {k: (np.arange(1, len(v)), v[1:]) for k, v in history.items()}, "-"), (right, {k: (sorted(runs), [runs[x][i] for x in sorted(runs)]) for i, k in enumerate(("train", "valid"))}, "o-")):
+        for name, (x, y) in series.items():
+            ax.plot(x, y, marker, ms=5, lw=2, color=COLOURS[name], label={"train": "training", "valid": "held out"}[name])
+        ax.set_xscale("log"); ax.set_yscale("log")
+        if any(len(x) for x, _ in series.values()): _plain_ticks(ax); ax.legend()
+        else: ax.set(xlim=(1, 100), ylim=(1, 10), yticks=[]); ax.minorticks_off(); ax.text(.5, .5, "not trained yet", transform=ax.transAxes, ha="center", color="#555555")
+    left.set(xlabel="epoch", ylabel="loss (squared log counts)", title=f"d = {d}"); right.set(xlabel="dimension d", title="dimensions so far")
+    ticks = sorted(runs) or [1, 10, 100]
+    right.set_xticks(ticks, [str(t) for t in ticks]); right.minorticks_off()
+    return fig
+
+def word_points(points,                    # (V, 2)
+                labels: list,              # V words
+                *, classes: dict = None,   # {class: words} to colour
+                chosen: int = None,        # the word that was asked for
+                near: list = (),           # its neighbours
+                named: list = (),          # further words to name
+                axes: tuple = ("", ""), title: str = ""):
+    "A quick map: all words as points, some named; one chosen and its neighbours marked. `text_map` names all, slowly."
+    points, palette = np.asarray(points, float), [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
+    fig, ax = canvas(8, 6)
+    ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
+    def name(i, **kw): ax.annotate(labels[i], points[i], xytext=(4, 3), textcoords="offset points", parse_math=False, **kw)
+    for i in named:
+        if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
+    for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
+    if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
+    for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=kind)
+    if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.04), ncols=5)
+    ax.set(xlabel=axes[0], ylabel=axes[1], title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
+    return fig
+
+# %% ../nbs/10_plots.ipynb #a9c2b1d7
+def live_curves(history: dict,             # lists step, train_ce, valid_step, valid_ce
+                lines: dict,               # {name: (cross-entropy, colour)}
+                total: int):               # steps in all
+    "Cross-entropy while it trains: training thin, validation with dots, what there is to beat as lines."
+    fig, ax = canvas(9, 4.2)
+    ax.plot(history["step"], history["train_ce"], lw=1, color=COLOURS["train"], label="training (last steps)")
+    ax.plot(history["valid_step"], history["valid_ce"], "o-", ms=5, lw=2, color=COLOURS["valid"], label="validation")
+    for place, (name, (ce, colour)) in enumerate(sorted(lines.items(), key=lambda kv: kv[1][0])):
+        ax.axhline(ce, color=COLOURS[colour], ls="--", lw=1.5)
+        ax.annotate(f"{name} {ce:.3f}", (total, ce), xytext=(0, 3), textcoords="offset points", ha="right", color=COLOURS[colour], fontsize=11)
+    floor = min([ce for ce, _ in lines.values()] + history["valid_ce"] + history["train_ce"], default=2)
+    top = max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2])
+    ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)), ylim=(floor - .15, min(top, floor + 3.2)))
+    ax.legend(loc="upper right")
+    return fig

@@ -2,111 +2,216 @@
 
 # %% ../nbs/06_training.ipynb #5293fb1e
 from __future__ import annotations
+import hashlib
+import json
+import os
+import signal
+import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from .architecture import ACTIVATIONS, Architecture, Params
-from .backprop import activation_slope
-from .data import Corpus, get_batches
-from .model import _GELU, Model, activate, distinct_examples, weighted_cross_entropy
+from .data import Corpus, DataError, atomic_write
+from .model import _GELU, Model, distinct_examples, weighted_cross_entropy
 
 # %% auto #0
-__all__ = ['batch_gradient', 'bend', 'add_rows', 'Optimizer', 'learning_rate', 'TrainConfig', 'TrainResult', 'start_params',
-           'choose_threads', 'Progress', 'train']
+__all__ = ['OPTIMIZERS', 'CHECKPOINT', 'bend', 'FusedStep', 'Optimizer', 'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSProp',
+           'Adam', 'AdamW', 'learning_rate', 'TrainConfig', 'TrainResult', 'Progress', 'corpus_fingerprint',
+           'save_checkpoint', 'read_checkpoint', 'restore', 'start_params', 'train', 'range_test']
 
-# %% ../nbs/06_training.ipynb #61894996
-def batch_gradient(params: Params,         # the network
-                   x, y,                   # (B, T) contexts, (B,) targets
-                   grad: Params,           # is overwritten with the gradient of the mean loss
-                   dropout: float = 0.0,   # share of hidden units to silence
-                   rng=None,               # for dropout
-                  ) -> float:              # mean cross-entropy of the batch, nats
-    "Forward and backward in one go, into `grad`; the same mathematics as `model.forward` and `backprop.back_propagate`."
-    name, B, D = params.arch.activation, len(y), params.arch.embedding_dim
-    e = params.word_embedding_weights[x].reshape(B, -1)
-    u = e @ params.embed_to_hid_weights.T; u += params.hid_bias
-    h, slope = bend(u, name)
-    mask = None
-    if dropout: mask = (rng.random(h.shape, np.float32) >= dropout).astype(h.dtype) / h.dtype.type(1 - dropout)
-    seen = h * mask if dropout else h
-    p = seen @ params.hid_to_output_weights.T; p += params.output_bias
-    p -= p.max(1, keepdims=True); np.exp(p, out=p); p /= p.sum(1, keepdims=True)
-    rows = np.arange(B)
-    loss = -np.log(np.maximum(p[rows, y], np.finfo(p.dtype).tiny)).mean(dtype=np.float64)
-    p[rows, y] -= 1; p /= B
-    np.dot(p.T, seen, out=grad.hid_to_output_weights); p.sum(0, out=grad.output_bias)
-    back = p @ params.hid_to_output_weights
-    if dropout: back *= mask
-    back *= slope
-    np.dot(back.T, e, out=grad.embed_to_hid_weights); back.sum(0, out=grad.hid_bias)
-    add_rows(grad.word_embedding_weights, x.ravel(), (back @ params.embed_to_hid_weights).reshape(-1, D))
-    return float(loss)
+# %% ../nbs/06_training.ipynb #b90b02ff
+def bend(name: str,      # activation
+         u,              # (B, H) what goes into the hidden units; used up
+         h,              # (B, H) is overwritten with what comes out
+         slope,          # (B, H) is overwritten with dh/du
+         t,              # (B, H) scratch
+        ) -> None:
+    "The hidden units' bending and its slope without a new array: the same functions as `model.activate` and `backprop.activation_slope`."
+    if name == "logistic":
+        u *= 0.5; np.tanh(u, out=h); h *= 0.5; h += 0.5
+        np.subtract(1, h, out=slope); slope *= h
+    elif name == "tanh": np.tanh(u, out=h); np.multiply(h, h, out=slope); np.subtract(1, slope, out=slope)
+    elif name == "relu": np.maximum(u, 0, out=h); np.sign(h, out=slope)
+    else:
+        k, c, square = _GELU, 0.044715, slope
+        np.multiply(u, u, out=square); np.multiply(square, k * c, out=t); t += k; t *= u
+        np.tanh(t, out=t); t *= 0.5; t += 0.5; np.multiply(u, t, out=h)
+        square *= 6 * k * c; square += 2 * k; square *= h; np.subtract(1, t, out=u); square *= u; square += t
 
-def bend(u, name):
-    "What the hidden units say, and their slopes; GELU's `tanh`, the dearest part, is computed once for both."
-    if name != "gelu":
-        h = activate(u, name)
-        return h, activation_slope(u, h, name)
-    square = u * u
-    t = square * 0.044715; t += 1; t *= u; t *= _GELU; np.tanh(t, out=t)
-    half = t + 1; half *= 0.5
-    square *= 3 * 0.044715; square += 1; square *= u; square *= 0.5 * _GELU
-    np.multiply(t, t, out=t); np.subtract(1, t, out=t); t *= square; t += half
-    half *= u
-    return half, t
+# %% ../nbs/06_training.ipynb #725d891d
+class _Slice:
+    "Loss and gradient of up to `size` examples, on arrays that are made here, once."
+    def __init__(self, params, size, dropout, embedding_dropout, rng):
+        a, f, self.params, self.rng = params.arch, params.dtype, params, rng
+        self.grad, self.rates, self.ones_V, self.steps_D = Params(a, f), (embedding_dropout, dropout), np.ones(a.vocab_size, f), np.arange(a.embedding_dim)
+        TD, H, V = a.context_len * a.embedding_dim, a.num_hid, a.vocab_size
+        wide = dict(e=(TD,), u=(H,), t=(H,), h=(H,), slope=(H,), z=(V,), sums=(), share=(), p=(), e_mask=(TD,) if embedding_dropout else (0,), h_mask=(H,) if dropout else (0,))
+        self.buffers = {name: np.empty((size, *shape), f) for name, shape in wide.items()}
+        self.buffers |= dict(ones=np.ones(size, f), row=np.arange(size) * V, ids=np.empty(size, np.intp), where=np.empty((size, a.context_len, a.embedding_dim), np.intp))
+        self.views = {}
 
-def add_rows(out, ids, rows):
-    "out[i] = the sum of the rows whose id is i: as a product with a 0-1 matrix where V is small, else by scattering."
-    if len(out) <= 1000:
-        ones = np.zeros((len(ids), len(out)), rows.dtype); ones[np.arange(len(ids)), ids] = 1
-        np.dot(ones.T, rows, out=out)
-    else: out[:] = 0; np.add.at(out, ids, rows)
+    def first(self, n):
+        "The buffers' first n rows, and other ways to look at them."
+        if n not in self.views:
+            v = self.views[n] = SimpleNamespace(**{name: array[:n] for name, array in self.buffers.items()})
+            D = self.params.arch.embedding_dim
+            v.e_rows, v.e_flat, v.z_flat, v.share_column, v.where_rows, v.where_flat = v.e.reshape(-1, D), v.e.reshape(-1), v.z.reshape(-1), v.share[:, None], v.where.reshape(-1, D), v.where.reshape(-1)
+        return self.views[n]
+
+    def draw(self, mask, rate):
+        "A new dropout mask: 0 with probability `rate`, else 1 / (1 - rate)."
+        self.rng.random(out=mask, dtype=mask.dtype); np.greater_equal(mask, rate, out=mask); mask *= 1 / (1 - rate)
+
+# %% ../nbs/06_training.ipynb #1b1723e6
+def _forward(self, v, x):
+    "Scores become exp(score) in `z`, their row sums `sums`; raises `FloatingPointError` if they are no numbers even when shifted."
+    p, (drop_e, drop_h) = self.params, self.rates
+    np.take(p.word_embedding_weights, x.reshape(-1), 0, out=v.e_rows, mode="clip")
+    if drop_e: self.draw(v.e_mask, drop_e); v.e *= v.e_mask
+    np.dot(v.e, p.embed_to_hid_weights.T, out=v.u); v.u += p.hid_bias
+    bend(p.arch.activation, v.u, v.h, v.slope, v.t)
+    if drop_h: self.draw(v.h_mask, drop_h); v.h *= v.h_mask; v.slope *= v.h_mask
+    for shifted in (False, True):
+        np.dot(v.h, p.hid_to_output_weights.T, out=v.z); v.z += p.output_bias
+        if shifted: v.z -= v.z.max(1, keepdims=True)
+        np.exp(v.z, out=v.z); np.dot(v.z, self.ones_V, out=v.sums); np.divide(1, v.sums, out=v.share)
+        if abs(v.sums @ v.share - len(x)) < 0.5: return
+    raise FloatingPointError
+
+def _run(self, x, y, total):
+    "Into `grad`: the derivative of (sum of these examples' losses) / total. Returns that sum, in nats."
+    v, p, g, D = self.first(len(y)), self.params, self.grad, self.params.arch.embedding_dim
+    self.forward(v, x)
+    v.share *= 1 / total; v.z *= v.share_column                                        # probabilities / total
+    np.add(v.row, y, out=v.ids); np.take(v.z_flat, v.ids, out=v.p, mode="clip")
+    np.subtract(v.p, 1 / total, out=v.sums); v.z_flat[v.ids] = v.sums                  # the loss derivative, in place
+    np.dot(v.z.T, v.h, out=g.hid_to_output_weights); np.dot(v.ones, v.z, out=g.output_bias)
+    np.dot(v.z, p.hid_to_output_weights, out=v.u); v.u *= v.slope                       # back through the bending
+    np.dot(v.u.T, v.e, out=g.embed_to_hid_weights); np.dot(v.ones, v.u, out=g.hid_bias)
+    np.dot(v.u, p.embed_to_hid_weights, out=v.e)
+    if self.rates[0]: v.e *= v.e_mask
+    table = g.word_embedding_weights.reshape(-1); table.fill(0)
+    np.multiply(x.reshape(-1, 1), D, out=v.where_rows); v.where_rows += self.steps_D
+    np.add.at(table, v.where_flat, v.e_flat)
+    v.p *= total; np.maximum(v.p, np.finfo(v.p.dtype).tiny, out=v.p); np.log(v.p, out=v.p)
+    return -float(v.p @ v.ones)
+
+_Slice.forward, _Slice.run = _forward, _run
+
+# %% ../nbs/06_training.ipynb #dea6a5d0
+class FusedStep:
+    "`step(x, y)` returns a batch's mean cross-entropy (nats) and leaves the gradient of it in `step.grad`; no array is made. Batches may be shorter than `batch_size`; raises `FloatingPointError` for a loss that is no number."
+    def __init__(self, params: Params,            # are read at each call
+                 batch_size: int,                 # at most
+                 dropout: float = 0.0,            # share of hidden units to silence
+                 embedding_dropout: float = 0.0,  # share of the embedding's numbers to silence
+                 seed=0,                          # of dropout
+                 halves: bool = None,             # split each batch in two; None: if the network is large enough to gain
+                ):
+        if batch_size < 1: raise ValueError(f"The batch size must be at least 1, not {batch_size}.")
+        a = params.arch
+        if halves is None: halves = batch_size * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) >= 30e6
+        self.params, self.half = params, -(-batch_size // 2) if halves else batch_size
+        self.slices = [_Slice(params, self.half, dropout, embedding_dropout, np.random.default_rng([*np.atleast_1d(seed), i])) for i in range(2 if halves else 1)]
+        self.grad, self.threads = self.slices[0].grad, 2 if halves and (os.cpu_count() or 1) > 1 else 1
+        self.helper = ThreadPoolExecutor(1) if self.threads > 1 else None
+
+    def __call__(self, x, y) -> float:
+        n, B = self.half, len(y)
+        if B <= n: return self.slices[0].run(x, y, B) / B
+        first, second = self.slices
+        if self.helper:
+            other = self.helper.submit(self._quietly, x[n:], y[n:], B)
+            try: loss = first.run(x[:n], y[:n], B)
+            finally: rest = other.result()
+        else: loss, rest = first.run(x[:n], y[:n], B), second.run(x[n:], y[n:], B)
+        self.grad.flat += second.grad.flat
+        return (loss + rest) / B
+
+    def _quietly(self, *batch):
+        with np.errstate(all="ignore"): return self.slices[1].run(*batch)       # each thread has an errstate of its own
 
 # %% ../nbs/06_training.ipynb #bc86e965
 class Optimizer:
-    "Plain descent (sgd), momentum, nesterov, adagrad, rmsprop, adam and adamw on flat vectors; `update` moves the parameters in place."
-    NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
-    def __init__(self, name: str, size: int, dtype, momentum: float = 0.9, weight_decay: float = 0.0, beta2: float = 0.999, eps: float = 1e-8):
-        if name not in self.NAMES: raise ValueError(f"optimizer must be one of {', '.join(self.NAMES)}, not {name!r}.")
-        self.name, self.momentum, self.weight_decay, self.beta2, self.eps, self.step = name, momentum, weight_decay, beta2, eps, 0
-        self.v, self.s, self.tmp = (np.zeros(size, dtype) for _ in range(3))
+    "A rule for steps on flat vectors: `update(p, g, rate)` moves `p` in place and may change `g`. What it remembers: `arrays()` and `steps`."
+    remembers = ()
+    def __init__(self, size: int, dtype="float32", momentum: float = 0.9, weight_decay: float = 0.0):
+        self.momentum, self.weight_decay, self.steps, self.tmp = momentum, weight_decay, 0, np.zeros(size, dtype)
+        for name in self.remembers: setattr(self, name, np.zeros(size, dtype))
+    def arrays(self) -> dict: return {name: getattr(self, name) for name in self.remembers}
 
-    def update(self, flat, g, lr):
-        self.step += 1
-        if self.weight_decay and self.name == "adamw": flat *= 1 - lr * self.weight_decay       # Loshchilov and Hutter (2019)
-        elif self.weight_decay: g += self.weight_decay * flat
-        if self.name == "sgd": flat -= lr * g
-        elif self.name in ("momentum", "nesterov"):                                            # Polyak (1964); Nesterov (1983)
-            self.v *= self.momentum; self.v += g
-            flat -= lr * (self.v if self.name == "momentum" else g + self.momentum * self.v)
-        else: self._adaptive(flat, g, lr)
+    def update(self, p, g, rate):
+        self.steps += 1
+        if self.weight_decay: self.decay(p, g, rate)
+        self.move(p, g, float(rate))
+    def decay(self, p, g, rate): np.multiply(p, self.weight_decay, out=self.tmp); g += self.tmp
 
-    def _adaptive(self, flat, g, lr):
-        v, s, tmp = self.v, self.s, self.tmp
-        np.multiply(g, g, out=tmp)
-        if self.name == "adagrad": s += tmp; scale = lr                                         # Duchi et al. (2011)
-        else:
-            beta2 = 0.9 if self.name == "rmsprop" else self.beta2                               # Tieleman and Hinton (2012)
-            s *= beta2; tmp *= 1 - beta2; s += tmp; scale = lr
-        if self.name in ("adam", "adamw"):                                                     # Kingma and Ba (2015), algorithm 1
-            v *= self.momentum; np.multiply(g, 1 - self.momentum, out=tmp); v += tmp
-            scale = lr * np.sqrt(1 - self.beta2 ** self.step) / (1 - self.momentum ** self.step); g = v
-        np.sqrt(s, out=tmp); tmp += self.eps; np.divide(g, tmp, out=tmp); tmp *= s.dtype.type(scale)
-        flat -= tmp
+class SGD(Optimizer):
+    "p -= rate g. Robbins and Monro (1951)."
+    def move(self, p, g, rate): np.multiply(g, rate, out=self.tmp); p -= self.tmp
+
+class Momentum(Optimizer):
+    "v = momentum v + g; p -= rate v. Polyak (1964)."
+    remembers = ("v",)
+    def move(self, p, g, rate):
+        self.v *= self.momentum; self.v += g
+        np.multiply(self.v, rate, out=self.tmp); p -= self.tmp
+
+class Nesterov(Optimizer):
+    "Momentum that looks ahead: p -= rate (g + momentum v). Nesterov (1983); Sutskever et al. (2013)."
+    remembers = ("v",)
+    def move(self, p, g, rate):
+        self.v *= self.momentum; self.v += g
+        np.multiply(self.v, self.momentum, out=self.tmp); self.tmp += g; self.tmp *= rate; p -= self.tmp
+
+# %% ../nbs/06_training.ipynb #8c693f78
+class AdaGrad(Optimizer):
+    "s += g²; p -= rate g / √s. Duchi, Hazan and Singer (2011)."
+    remembers, forget, eps = ("s",), 1.0, 1e-10
+    def move(self, p, g, rate):
+        np.multiply(g, g, out=self.tmp)
+        if self.forget < 1: self.s *= self.forget; self.tmp *= 1 - self.forget
+        self.s += self.tmp
+        np.sqrt(self.s, out=self.tmp); self.tmp += self.eps; np.divide(g, self.tmp, out=self.tmp)
+        self.tmp *= rate; p -= self.tmp
+
+class RMSProp(AdaGrad):
+    "AdaGrad that forgets: s = 0.9 s + 0.1 g². Tieleman and Hinton (2012)."
+    forget, eps = 0.9, 1e-8
+
+class Adam(Optimizer):
+    "p -= rate m / √s, m and s the running means of g and g², corrected for their start at 0. Kingma and Ba (2015), algorithm 1."
+    remembers, beta2, eps = ("m", "s"), 0.999, 1e-8
+    def move(self, p, g, rate):
+        self.m *= self.momentum; self.m += g
+        np.multiply(g, g, out=self.tmp); self.s *= self.beta2; self.s += self.tmp
+        scale = np.sqrt((1 - self.beta2) / (1 - self.beta2 ** self.steps))                # √s * scale: the textbook's corrected root
+        np.sqrt(self.s, out=self.tmp); self.tmp += float(self.eps / scale); np.divide(self.m, self.tmp, out=self.tmp)
+        self.tmp *= float(rate * (1 - self.momentum) / (1 - self.momentum ** self.steps) / scale); p -= self.tmp
+
+class AdamW(Adam):
+    "Adam whose weight decay shrinks the parameters themselves. Loshchilov and Hutter (2019), algorithm 2."
+    def decay(self, p, g, rate): p *= float(1 - rate * self.weight_decay)
+
+OPTIMIZERS = dict(sgd=SGD, momentum=Momentum, nesterov=Nesterov, adagrad=AdaGrad, rmsprop=RMSProp, adam=Adam, adamw=AdamW)
 
 # %% ../nbs/06_training.ipynb #7911bf1c
-def learning_rate(schedule: str,        # "constant", "cosine" or "onecycle"
-                  peak: float,          # the highest rate
-                  done: float,          # share of all steps that are done, 0 to 1
+def learning_rate(schedule: str,          # "constant", "cosine" or "onecycle"
+                  peak: float,            # the highest rate
+                  done: float,            # share of all steps that are done, 0 to 1
+                  warmup: float = None,   # share of all steps to rise in; None: 0.2 for onecycle, 0 for the others
                  ) -> float:
-    "The learning rate at a moment of training."
-    if schedule == "constant": return peak
-    if schedule == "cosine": return peak * 0.5 * (1 + np.cos(np.pi * done))
-    if schedule == "onecycle":
-        if done < 0.2: return peak * (0.04 + 0.96 * done / 0.2)
-        return peak * 0.5 * (1 + np.cos(np.pi * (done - 0.2) / 0.8))
-    raise ValueError(f"schedule must be constant, cosine or onecycle, not {schedule!r}.")
+    "The learning rate at a moment of training: a rise along a line from 1/25, then the schedule. Loshchilov and Hutter (2017); Smith (2018)."
+    if schedule not in ("constant", "cosine", "onecycle"): raise ValueError(f"schedule must be constant, cosine or onecycle, not {schedule!r}.")
+    if warmup is None: warmup = 0.2 if schedule == "onecycle" else 0.0
+    if done < warmup: return float(peak * (0.04 + 0.96 * done / warmup))
+    if schedule == "constant": return float(peak)
+    return float(peak * 0.5 * (1 + np.cos(np.pi * (done - warmup) / (1 - warmup))))
 
 # %% ../nbs/06_training.ipynb #d53e38da
 @dataclass(frozen=True)
@@ -116,7 +221,7 @@ class TrainConfig:
     num_hid: int = 128
     activation: str = "gelu"
     batch_size: int = 500
-    epochs: int = 5
+    epochs: int = 6
     learning_rate: float = 0.01       # the peak of the schedule
     optimizer: str = "adamw"
     momentum: float = 0.9             # Adam's first beta as well
@@ -128,16 +233,24 @@ class TrainConfig:
     patience: int = None              # stop after more than this many validations without a new best; None: never
     seed: int = 0
     dtype: str = "float32"
+    embedding_dropout: float = 0.0    # of the numbers of the embedding
+    warmup: float = None              # share of all steps in which the rate rises; None: 0.2 for onecycle, 0 for the others
 
     def __post_init__(self):
-        for name in ("embedding_dim", "num_hid", "batch_size", "epochs"):
-            if getattr(self, name) < 1: raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not self.learning_rate > 0: raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
-        if not 0 <= self.dropout < 1: raise ValueError(f"dropout must be at least 0 and under 1, not {self.dropout}.")
-        if self.eval_every is not None and self.eval_every < 1: raise ValueError(f"eval_every must be at least 1, not {self.eval_every}.")
+        for name in ("embedding_dim", "num_hid", "batch_size", "epochs", "eval_every"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not (isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2 ** 63): raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}.")
+        if not 0 < self.learning_rate < np.inf: raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
+        for name in ("dropout", "embedding_dropout", "momentum"):
+            if not 0 <= getattr(self, name) < 1: raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(self, name)}.")
+        if self.warmup is not None and not 0 <= self.warmup < 1: raise ValueError(f"warmup is a share of all steps, at least 0 and under 1, not {self.warmup}.")
+        for name in ("weight_decay", "init_wt", "patience"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < np.inf: raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}.")
         if self.dtype not in ("float32", "float64"): raise ValueError(f"dtype must be float32 or float64, not {self.dtype!r}.")
         if self.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
-        Optimizer(self.optimizer, 0, self.dtype); learning_rate(self.schedule, 1.0, 0.0)
+        if self.optimizer not in OPTIMIZERS: raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}.")
+        learning_rate(self.schedule, 1.0, 0.0)
 
     @classmethod
     def original(cls, **changes):
@@ -146,7 +259,7 @@ class TrainConfig:
     @classmethod
     def best(cls, **changes):
         "A larger network with dropout: the strongest recipe here."
-        return replace(cls(64, 512, dropout=0.2, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
+        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
 
 # %% ../nbs/06_training.ipynb #44dca8a8
 @dataclass
@@ -158,35 +271,7 @@ class TrainResult:
     config: TrainConfig
     seconds: float = 0.0
     stopped: str = ""
-    threads: int = 1
-
-class _Best:
-    "The best parameters so far, by validation."
-    def __init__(self, params): self.flat, self.loss, self.worse = params.flat.copy(), np.inf, 0
-    def see(self, params, loss):
-        if loss < self.loss: self.flat[:], self.loss, self.worse = params.flat, loss, 0
-        else: self.worse += 1
-
-def start_params(corpus: Corpus, config: TrainConfig, resume=None) -> Params:
-    "New parameters, or those of a model (or its file) to go on from; raises `ValueError` where it does not fit the corpus or the recipe."
-    arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
-    if resume is None: return Params.random_init(arch, config.init_wt, config.seed, config.dtype)
-    model = resume if isinstance(resume, Model) else Model.load(resume)
-    if model.arch != arch: raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
-    if model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has another vocabulary than {corpus.name}.")
-    return model.params.astype(config.dtype)
-
-def choose_threads(work) -> int:
-    "1, or all threads if `work()` is then measurably faster: on a busy machine BLAS threads wait for cores that are not there."
-    from threadpoolctl import threadpool_info, threadpool_limits
-    most = max([lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"], default=1)
-    if most == 1: return 1
-    def cost(n):
-        with threadpool_limits(n, "blas"):
-            work(); times = []
-            for _ in range(7): t = time.perf_counter(); work(); times.append(time.perf_counter() - t)
-        return float(np.median(times))
-    return most if cost(most) < 0.8 * cost(1) else 1
+    threads: int = 1               # cores that worked
 
 # %% ../nbs/06_training.ipynb #7a3e1e18
 @dataclass
@@ -206,70 +291,201 @@ class Progress:
         "A copy of the network as it is now."
         return Model(self.params.copy(), self.vocab)
 
+# %% ../nbs/06_training.ipynb #e67e8c9f
+def corpus_fingerprint(corpus: Corpus) -> str:
+    "SHA-256 over vocabulary, training and validation examples: does a checkpoint belong to this corpus?"
+    digest = hashlib.sha256(json.dumps(corpus.vocab).encode())
+    for a in (corpus.train.inputs, corpus.train.targets, corpus.valid.inputs, corpus.valid.targets): digest.update(np.ascontiguousarray(a, np.int32))
+    return digest.hexdigest()
+
+# %% ../nbs/06_training.ipynb #eba41104
+class _Run:
+    "What training remembers between two steps."
+    def __init__(self, corpus, config, params):
+        self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
+        self.fused = FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout, config.embedding_dropout, [config.seed, 2])
+        self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
+        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse = 0, 0.0, 0.0, 0, float("inf"), 0
+        self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
+        self.per_epoch = -(-len(corpus.train) // config.batch_size)
+        self.total, self.every = self.per_epoch * config.epochs, config.eval_every or self.per_epoch
+
+    @cached_property
+    def fingerprint(self): return corpus_fingerprint(self.corpus)
+    def rate(self): return learning_rate(self.config.schedule, self.config.learning_rate, self.step / self.total, self.config.warmup)
+
+    def batches(self):
+        "The batches from the present step to the end; the same whether or not training was interrupted."
+        B, split = self.config.batch_size, self.corpus.train
+        for epoch in range(self.step // self.per_epoch, self.config.epochs):
+            order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(split))
+            x, y = split.inputs[order].astype(np.intp), split.targets[order].astype(np.intp)
+            for start in range(B * (self.step % self.per_epoch), len(split), B): yield x[start:start + B], y[start:start + B]
+
+    def advance(self, x, y):
+        "One step. Raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
+        loss = self.fused(x, y)
+        self.optimizer.update(self.params.flat, self.fused.grad.flat, self.rate())
+        self.step += 1; self.loss_sum += loss; self.loss_count += 1
+        return loss
+
+    def validate(self, valid, seconds):
+        "Measure on validation, note it down, keep the parameters if they are the best yet."
+        ce = weighted_cross_entropy(self.params, *valid)
+        if not np.isfinite(ce): raise FloatingPointError
+        for key, value in zip(self.history, (self.step, seconds, self.loss_sum / self.loss_count, ce)): self.history[key].append(value)
+        self.loss_sum, self.loss_count = 0.0, 0
+        if ce < self.best_loss: self.best[:], self.best_loss, self.worse = self.params.flat, ce, 0
+        else: self.worse += 1
+        return ce
+
+# %% ../nbs/06_training.ipynb #ace492db
+CHECKPOINT = "lm_nbdev checkpoint 1"
+
+def save_checkpoint(run, path) -> Path:
+    "Write everything that `train` needs to go on as if never interrupted; an older file is replaced at once and whole."
+    from safetensors.numpy import save
+    arrays = {"params": run.params.flat, "best": run.best} | {f"optimizer.{k}": a for k, a in run.optimizer.arrays().items()}
+    state = {name: getattr(run, name) for name in ("step", "seconds", "loss_sum", "loss_count", "best_loss", "worse", "history")}
+    state |= {"optimizer_steps": run.optimizer.steps, "generators": [s.rng.bit_generator.state for s in run.fused.slices]}
+    digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
+    header = {"format": CHECKPOINT, "vocab": json.dumps(run.corpus.vocab), "corpus": run.corpus.name, "fingerprint": run.fingerprint, "sha256": digest,
+              "architecture": json.dumps(asdict(run.params.arch)), "config": json.dumps(asdict(run.config)), "state": json.dumps(state)}
+    with atomic_write(path) as temporary: temporary.write_bytes(save(arrays, metadata=header))
+    return Path(path)
+
+def read_checkpoint(path) -> dict:    # "arrays", "config", "architecture", "state", "vocab", "corpus", "fingerprint"; None for a file of another kind
+    "Read what `save_checkpoint` wrote; raises `FileNotFoundError`, or `DataError` for a damaged file."
+    from safetensors import safe_open
+    if not Path(path).is_file(): raise FileNotFoundError(f"There is no file {path} to go on from.")
+    try:
+        with safe_open(path, framework="numpy") as f:
+            header = f.metadata() or {}
+            if header.get("format") != CHECKPOINT: return None
+            arrays = {name: f.get_tensor(name) for name in f.keys()}
+        order = ["params", "best"] + [f"optimizer.{k}" for k in OPTIMIZERS[json.loads(header["config"])["optimizer"]].remembers]
+        whole = hashlib.sha256(b"".join(arrays[k].tobytes() for k in order)).hexdigest() == header["sha256"]
+        read = {"arrays": arrays, "config": TrainConfig(**json.loads(header["config"])), "architecture": Architecture(**json.loads(header["architecture"]))}
+        read |= {name: json.loads(header[name]) for name in ("state", "vocab")} | {name: header[name] for name in ("corpus", "fingerprint")}
+    except Exception as e: raise DataError(f"{path} is not a readable checkpoint or model ({type(e).__name__}): it is damaged or of another kind.") from None
+    if not whole: raise DataError(f"The checkpoint {path} is damaged: its numbers do not match their checksum.")
+    return read
+
+# %% ../nbs/06_training.ipynb #7b0ba351
+def restore(run, saved: dict, path) -> None:
+    "Put what `read_checkpoint` returned into a new run; raises `ValueError` if it is of another architecture, vocabulary, corpus or recipe."
+    say = f"The checkpoint {path} can't be resumed here: it is"
+    if saved["architecture"] != run.params.arch: raise ValueError(f"{say} of {saved['architecture']}, but the recipe and corpus ask for {run.params.arch}.")
+    if saved["vocab"] != run.corpus.vocab: raise ValueError(f"{say} of a vocabulary of {len(saved['vocab'])} words other than that of {run.corpus.name}.")
+    if saved["fingerprint"] != run.fingerprint: raise ValueError(f"{say} of the corpus {saved['corpus']} with other examples or another split than {run.corpus.name} has now.")
+    other = [f"{f.name} {getattr(saved['config'], f.name)!r} (not {getattr(run.config, f.name)!r})" for f in fields(TrainConfig) if getattr(saved["config"], f.name) != getattr(run.config, f.name)]
+    if other: raise ValueError(f"{say} of a recipe with {', '.join(other)}. Give the same recipe, or none to use the checkpoint's.")
+    run.params.flat[:], run.best[:] = saved["arrays"]["params"], saved["arrays"]["best"]
+    for name, array in run.optimizer.arrays().items(): array[:] = saved["arrays"][f"optimizer.{name}"]
+    state = dict(saved["state"]); run.optimizer.steps = state.pop("optimizer_steps")
+    for part, generator in zip(run.fused.slices, state.pop("generators")): part.rng.bit_generator.state = generator
+    for name, value in state.items(): setattr(run, name, value)
+
+def start_params(corpus: Corpus, config: TrainConfig, resume=None) -> Params:
+    "New parameters, or those of a model (or its file) to go on from; raises `ValueError` where it does not fit the corpus or the recipe."
+    arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
+    if resume is None: return Params.random_init(arch, config.init_wt, config.seed, config.dtype)
+    model = resume if isinstance(resume, Model) else Model.load(resume)
+    if model.arch != arch: raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
+    if model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has another vocabulary than {corpus.name}.")
+    return model.params.astype(config.dtype)
+
+# %% ../nbs/06_training.ipynb #47ef418a
+class _PoliteInterrupt:
+    "Within it the first Ctrl-C sets `asked`; the second raises `KeyboardInterrupt` as usual."
+    def __enter__(self):
+        self.asked = self.installed = False
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self.ask); self.installed = True
+        return self
+    def ask(self, *_):
+        if self.asked: raise KeyboardInterrupt
+        self.asked = True
+    def __exit__(self, *_):
+        if self.installed: signal.signal(signal.SIGINT, self.before)
+
 # %% ../nbs/06_training.ipynb #08929ce3
 def train(corpus: Corpus,                       # what to learn from
-          config: TrainConfig = TrainConfig(),  # the recipe
+          config: TrainConfig = TrainConfig(),  # the recipe; left out when a checkpoint is resumed: the checkpoint's
           *, progress: bool = True,             # show a bar
-          resume=None,                          # a Model or its file whose parameters to start from
+          resume=None,                          # a checkpoint to continue bit for bit; or a Model or its file to start from
+          checkpoint=None,                      # file to write checkpoints to: at each validation, when interrupted, at the end
+          checkpoint_every: int = None,         # steps between further checkpoints
           callback=None,                        # called with a `Progress` after each validation and every `callback_every` steps; True ends training
           callback_every: int = 100,            # steps between calls
          ) -> TrainResult:
-    "Train a network; keeps the parameters that were best on validation, also when interrupted. Raises `ValueError` for a corpus without validation part."
+    "Train a network; keeps the parameters that were best on validation, also when interrupted. Raises `ValueError` for a corpus with an empty part or a checkpoint that does not fit."
     from threadpoolctl import threadpool_limits
     if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0:
         raise ValueError(f"The corpus {corpus.name} is too small: {len(corpus.train)} / {len(corpus.valid)} / {len(corpus.test)} examples for training / validation / test.")
-    params = start_params(corpus, config, resume)
-    grad = Params(params.arch, params.dtype)
-    x, y = corpus.train.inputs[:config.batch_size].astype(np.intp), corpus.train.targets[:config.batch_size]
-    threads = choose_threads(lambda: batch_gradient(params, x, y, grad))
-    start = time.perf_counter()
-    with threadpool_limits(threads, "blas"), np.errstate(all="ignore"):
-        best, history, stopped = _loop(corpus, config, params, grad, progress, start, callback, callback_every)
-        seconds = time.perf_counter() - start
-        params.flat[:] = best.flat
-        model = Model(params, corpus.vocab)
+    for name, n in (("callback_every", callback_every), ("checkpoint_every", checkpoint_every)):
+        if n is not None and n < 1: raise ValueError(f"{name} must be at least 1, not {n}.")
+    saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, Model) else None
+    if saved and config is train.__defaults__[0]: config = saved["config"]
+    run = _Run(corpus, config, start_params(corpus, config, None if saved else resume))
+    if saved: restore(run, saved, resume)
+    with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+        stopped = _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
+        model = Model(Params(run.params.arch, flat=run.best), corpus.vocab)
         final = {part: model.evaluate(s.inputs, s.targets) for part, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]}
-    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(seconds, 2), "stopped": stopped}
-    return TrainResult(model, history, final, config, seconds, stopped, threads)
+    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(run.seconds, 2), "stopped": stopped}
+    return TrainResult(model, run.history, final, config, run.seconds, stopped, run.fused.threads)
 
-# %% ../nbs/06_training.ipynb #0be1f7f3
-def _loop(corpus, config, params, grad, progress, start, callback=None, callback_every=100):
+# %% ../nbs/06_training.ipynb #812d02c3
+def _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every):
+    "Steps until the end, a reason to stop, or Ctrl-C; returns why it ended."
     from tqdm import tqdm
-    rng = np.random.default_rng([config.seed, 1])
-    per_epoch = -(-len(corpus.train) // config.batch_size)
-    total, every = per_epoch * config.epochs, config.eval_every or per_epoch
+    corpus, config, start, recent = run.corpus, run.config, time.perf_counter() - run.seconds, []
     valid = distinct_examples(corpus.valid.inputs, corpus.valid.targets, corpus.vocab_size)
-    opt = Optimizer(config.optimizer, params.flat.size, params.dtype, config.momentum, config.weight_decay)
-    best, history, step, losses = _Best(params), {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}, 0, []
-    recent = []
-    def tell(validated):
-        rate = learning_rate(config.schedule, config.learning_rate, (step - 1) / total)
-        mean = float(np.mean(recent)) if recent else history["train_ce"][-1]; recent.clear()
-        said = callback(Progress(step, total, time.perf_counter() - start, mean, history["valid_ce"][-1] if history["valid_ce"] else None, validated, rate, history, params, corpus.vocab))
-        if said and not history["step"]: best.flat[:] = params.flat
-        return bool(said)
-    bar = tqdm(total=total, disable=not progress, unit="step", ncols=78, mininterval=0.3)
+    bar = tqdm(total=run.total, initial=run.step, disable=not progress, unit="step", ncols=78, mininterval=0.3)
+    def save():
+        run.seconds = time.perf_counter() - start
+        if checkpoint is not None: save_checkpoint(run, checkpoint)
+    def tell(validated, rate):
+        mean = float(np.mean(recent)) if recent else run.history["train_ce"][-1]; recent.clear()
+        return callback(Progress(run.step, run.total, time.perf_counter() - start, mean, (run.history["valid_ce"] or [None])[-1], validated, rate, run.history, run.params, corpus.vocab))
+    def interrupted(): save(); return f"interrupted at step {run.step:,}; the best model so far is kept"
+    whole = True                                                        # False while a step is under way
     try:
-        for _ in range(config.epochs):
-            for x, y in get_batches(corpus.train, config.batch_size, rng):
-                loss = batch_gradient(params, x, y, grad, config.dropout, rng)
-                if not np.isfinite(loss): raise FloatingPointError
-                losses.append(loss); recent.append(loss); opt.update(params.flat, grad.flat, learning_rate(config.schedule, config.learning_rate, step / total))
-                step += 1; bar.update()
-                validate = step % every == 0 or step == total
-                if not validate:
-                    if callback and step % callback_every == 0 and tell(False): return best, history, f"stopped on request at step {step:,}"
-                    continue
-                ce = weighted_cross_entropy(params, *valid)
-                if not np.isfinite(ce): raise FloatingPointError
-                for key, value in zip(history, (step, time.perf_counter() - start, float(np.mean(losses)), ce)): history[key].append(value)
-                losses = []; best.see(params, ce); bar.set_postfix_str(f"valid {ce:.3f} nats")
-                if callback and tell(True): return best, history, f"stopped on request at step {step:,}"
-                if config.patience is not None and best.worse > config.patience: return best, history, f"stopped at step {step:,}: validation no longer fell"
-        return best, history, f"went through all {config.epochs} epochs"
+        with _PoliteInterrupt() as ctrl_c:
+            for x, y in run.batches():
+                if config.patience is not None and run.worse > config.patience: break
+                if ctrl_c.asked: return interrupted()
+                rate, whole = run.rate(), False
+                recent.append(run.advance(x, y)); whole = True; bar.update()
+                validate = run.step % run.every == 0 or run.step == run.total
+                if validate: bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats")
+                if validate or checkpoint_every and run.step % checkpoint_every == 0: save()
+                if callback and (validate or run.step % callback_every == 0) and tell(validate, rate):
+                    save(); return f"stopped on request at step {run.step:,}"
+        if run.step < run.total: return f"stopped at step {run.step:,}: validation no longer fell"
+        return f"went through all {config.epochs} epochs"
     except FloatingPointError:
-        return best, history, f"ended at step {step + 1:,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
-    except KeyboardInterrupt:
-        if not history["step"]: best.flat[:] = params.flat
-        return best, history, f"interrupted at step {step:,}; the best model so far is kept"
-    finally: bar.close()
+        return f"ended at step {run.step + (not whole):,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
+    except KeyboardInterrupt: return interrupted() if whole else f"interrupted at step {run.step:,}; the best model so far is kept"
+    finally:
+        bar.close(); run.seconds = time.perf_counter() - start
+        if not run.history["step"] and whole and np.isfinite(run.params.flat).all(): run.best[:] = run.params.flat            # never validated: what there is
+
+# %% ../nbs/06_training.ipynb #f1960bb6
+def range_test(corpus: Corpus,
+               config: TrainConfig = TrainConfig(),
+               *, low: float = 1e-5, high: float = 10.0,    # rates to begin and end with
+               steps: int = 300,                            # how many, in equal factors
+              ) -> tuple:                                   # (n,) rates, (n,) losses (smoothed, nats); fewer than `steps` if the loss exploded
+    "The loss of a new network while its learning rate grows. Smith (2017), section 3.3."
+    run, rates, losses, mean = _Run(corpus, config, start_params(corpus, config)), np.geomspace(low, high, steps), [], 0.0
+    everlasting = (batch for _ in iter(int, 1) for batch in run.batches())
+    with np.errstate(all="ignore"):
+        for i, (rate, (x, y)) in enumerate(zip(rates, everlasting)):
+            try: loss = run.fused(x, y)
+            except FloatingPointError: break
+            mean = 0.9 * mean + 0.1 * loss; losses.append(mean / (1 - 0.9 ** (i + 1)))
+            if losses[-1] > 1.5 * losses[0]: break
+            run.optimizer.update(run.params.flat, run.fused.grad.flat, rate)
+    return rates[:len(losses)], np.array(losses)

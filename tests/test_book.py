@@ -29,7 +29,7 @@ def decimals_not_marked(text):
     and versions and equations are names."""
     found = []
     for paragraph in re.split(r"\n\s*\n|\n(?=[-*|] )", text):
-        if re.search(r"\bquoted?\b", paragraph): continue
+        if re.search(r"\bquoted?\b", paragraph) or re.match(r"\*\*\d+\.\*\*", paragraph): continue       # what an exercise supposes is no claim
         paragraph = re.sub(r"^\*\*\d+\.\d+\*\*|\b(?:eq\.|[Ee]quation|[Vv]ersion|NumPy|Python|[Pp]art|[Ee]xercise|[Tt]ask|section)\s+\d+(?:\.\d+)+", "", paragraph, flags=re.M)
         found += re.findall(r"\d+\.\d+", paragraph)
     return found

@@ -48,3 +48,15 @@ def test_one_sentence_and_exit_code_2(trained, args, words):
     said = run(*(files.get(a, a) for a in args), cwd=folder)
     assert said.returncode == 2 and words in said.stderr and len(said.stderr.splitlines()) == 1 and "Traceback" not in said.stderr
     assert not (folder / "pwned").exists()
+
+
+def test_train_resumes_a_checkpoint_and_refuses_what_does_not_fit(trained):
+    folder = trained[0]; checkpoint, text = folder / "run" / "checkpoint.safetensors", folder / "a.txt"
+    done = run("train", "--corpus", text, "--resume", checkpoint, cwd=folder)
+    assert done.returncode == 0 and "went through all 2 epochs" in done.stdout, done.stderr
+    (folder / "cut.safetensors").write_bytes(checkpoint.read_bytes()[:-9])
+    for args, word in ((("--resume", folder / "cut.safetensors"), "damaged"), (("--resume", checkpoint, "--num-hid", "9"), "num_hid=8"), (("--resume", checkpoint, "--best"), "one recipe"), (("--resume", folder / "none"), "no file")):
+        said = run("train", "--corpus", text, *args, cwd=folder)
+        assert said.returncode == 2 and word in said.stderr and len(said.stderr.splitlines()) == 1, said.stderr
+    (folder / "b.txt").write_text("a city of new york is big .\nthe city of new york was old .\n" * 60, encoding="utf-8")
+    assert run("train", "--corpus", folder / "b.txt", "--resume", checkpoint, cwd=folder).returncode == 2

@@ -98,6 +98,7 @@ RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
 nb = nbformat.read(sys.argv[1], 4)
+nb.cells = [c for c in nb.cells if not c.source.startswith("#| slow")]
 cell = next(c for c in nb.cells if c.id == "colab-setup")
 cell.source = cell.source.replace("USE_DRIVE = False", f"USE_DRIVE = {sys.argv[2]}")
 NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
