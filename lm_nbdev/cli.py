@@ -8,8 +8,9 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'FORMATS', 'train', 'training_recipe', 'show_losses', 'show_result', 'predict', 'nearest', 'word_map', 'check',
-           'glove', 'save_glove', 'download', 'generate', 'model_table', 'export', 'student', 'baseline', 'main']
+__all__ = ['app', 'FORMATS', 'train', 'training_recipe', 'trainer', 'show_losses', 'show_result', 'predict', 'nearest',
+           'word_map', 'check', 'glove', 'save_glove', 'download', 'generate', 'model_table', 'export', 'student',
+           'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,19 +24,22 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
           epochs: int = typer.Option(None, help="times through the text, at most"),
           seed: int = typer.Option(None, help="of everything random; default 0"),
           resume: Path = typer.Option(None, help="a checkpoint to go on from, bit for bit, or a model to start from"),
+          engine: str = typer.Option("numpy", help="numpy, or torch (needs the extra scale)"),
+          nproc: int = typer.Option(1, help="processes that share each batch; more than one needs --engine torch"),
           out: Path = typer.Option(None, help="folder for model, checkpoint and report; default runs/CORPUS, or where the checkpoint lies")):
     "Train a model on a text, show what it learned, save it with a report; Ctrl-C keeps what was learned."
     from lm_nbdev import training
     from lm_nbdev.data import load_corpus
     from lm_nbdev.report import write_report
     changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs, seed=seed).items() if v is not None}
+    trainer(engine, nproc)                                     # asks for what is missing before any work
     saved = training.read_checkpoint(resume) if resume else None
     config = training_recipe(original, best, resume, saved, changes)
     data = load_corpus(corpus or (saved["corpus"] if saved and saved["corpus"] in ("toronto", "sotu", "synthetic") else None))
     print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
     print("\n".join(f"  ({part})" for part in data.source.split("; ")) + "\n")
     folder = out or (resume.parent if saved else Path("runs") / data.name)
-    result = training.train(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
+    result = trainer(engine, nproc)(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
     show_result(data, result)
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")
@@ -53,6 +57,16 @@ def training_recipe(original, best, resume, saved, changes):
     config = TrainConfig.original() if original else TrainConfig.best() if best else TrainConfig()
     if resume: arch = Model.load(resume).arch; config = replace(config, embedding_dim=arch.embedding_dim, num_hid=arch.num_hid, activation=arch.activation)
     return replace(config, **changes)
+
+def trainer(engine, nproc):
+    "The function that trains: chapter 6's, or chapter 12's with PyTorch in one process or several."
+    if engine not in ("numpy", "torch"): raise ValueError(f"--engine must be numpy or torch, not {engine!r}.")
+    if nproc < 1 or nproc > 1 and engine != "torch": raise ValueError(f"--nproc {nproc} does not go with --engine {engine}: several processes need --engine torch, and at least 1.")
+    if engine == "numpy": from lm_nbdev.training import train; return train
+    from functools import partial
+    from lm_nbdev import scaling
+    scaling.need("torch")
+    return scaling.train_torch if nproc == 1 else partial(scaling.train_parallel, nproc=nproc)
 
 # %% ../nbs/14_cli.ipynb #4fc42c75
 def show_losses(corpus, result):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 import numpy as np
-from .data import DataError, Split, atomic_write, ngram_codes, read_text
+from .data import DataError, Split, atomic_write, ngram_codes, read_text, whole
 from .model import distinct_examples
 
 # %% auto #0
@@ -90,8 +90,9 @@ class KneserNey:
 
     def fit(self, split: Split, vocab_size: int) -> "KneserNey":
         "Count a split of contexts (N, T) and targets; raises `ValueError` if its contexts are too short for the order or it is empty."
-        rows, V, n = split.rows().astype(np.int64), int(vocab_size), self.order
+        rows, V, n = split.rows().astype(np.int64), whole(vocab_size, "vocab_size"), self.order
         if rows.shape[1] < n: raise ValueError(f"An order of {n} needs contexts of {n - 1} words, but these have {rows.shape[1] - 1}.")
+        if V >= 2 ** 31: raise ValueError(f"{V:,} words are too many to count with; a vocabulary has fewer than {2 ** 31:,}.")
         if len(rows) == 0: raise ValueError("There are no examples to count.")
         if rows.min() < 0 or rows.max() >= V: raise ValueError(f"Word numbers go from 0 to {V - 1}, but the examples hold {rows.min()} to {rows.max()}.")
         self.vocab_size, self.context_len, self.levels = V, rows.shape[1] - 1, []
@@ -182,8 +183,9 @@ def _chunk(V): return max(1, 2 ** 20 // V)           # rows of V probabilities a
 def target_probabilities(model, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     "(N,) the probability that a network, a `KneserNey` or a `Mixture` gives each target; a chunk of examples at a time."
     if hasattr(model, "target_probabilities"): return model.target_probabilities(inputs, targets)
-    inputs, targets, out, n = np.asarray(inputs), np.asarray(targets), np.empty(len(targets)), _chunk(_size(model)[0])
-    if len(inputs) != len(targets): raise ValueError(f"There must be as many targets as contexts: {len(targets)} and {len(inputs)}.")
+    inputs, targets, (V, _) = np.asarray(inputs), np.asarray(targets), _size(model)
+    if targets.shape != inputs.shape[:1] or targets.dtype.kind not in "iu" or targets.size and not (0 <= targets.min() and targets.max() < V): raise ValueError(f"There must be as many targets as contexts, word numbers from 0 to {V - 1}: {targets.dtype} of shape {targets.shape} for contexts of shape {inputs.shape}.")
+    out, n = np.empty(len(targets)), _chunk(V)
     for i in range(0, len(targets), n): out[i:i + n] = probabilities(model, inputs[i:i + n])[np.arange(len(targets[i:i + n])), targets[i:i + n]]
     return out
 

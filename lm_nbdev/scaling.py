@@ -18,7 +18,8 @@ from .training import OPTIMIZERS, TrainConfig, TrainResult, _PoliteInterrupt, _R
 
 # %% auto #0
 __all__ = ['MAX_LINE', 'OVERHEAD', 'need', 'read_pieces', 'write_tokens', 'write_ids', 'count_vocabulary', 'count_ngrams',
-           'read_ngrams', 'co_occurrence_from', 'kneser_ney_from_counts']
+           'read_ngrams', 'co_occurrence_from', 'kneser_ney_from_counts', 'to_torch', 'from_torch', 'train_torch',
+           'mapped_corpus', 'work', 'train_parallel', 'step_work', 'measure_step', 'what_it_takes']
 
 # %% ../nbs/12_scaling.ipynb #61b339ff
 def need(*names) -> None:             # packages of the extra `scale`
@@ -63,6 +64,7 @@ def _told(what):
     except MemoryError as e: raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
     except Exception as e:
         text = _short(e)
+        if type(e).__name__ == "KilledWorker" or "workers died" in text: raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
         if re.search("max_temp_directory_size|No space left|disk", text, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
         if re.search("Out of Memory|out of memory", text, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
         if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I): raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
@@ -153,7 +155,7 @@ def count_vocabulary(tokens,                      # a file of `write_tokens`
     need(*_ENGINES(engine)); _check_parquet(tokens, "token", "pos")
     if engine == "dask":
         with _dask(client, memory) as dd, _told("Counting"):
-            groups = dd.read_parquet(tokens, split_row_groups="adaptive").dropna().groupby("token").agg({"pos": ["count", "min"]}).compute()
+            groups = dd.read_parquet(tokens, split_row_groups=True).dropna().groupby("token").agg({"pos": ["count", "min"]}).compute()
             groups.columns = ["n", "first"]
             top = groups.sort_values(["n", "first"], ascending=[False, True])[:vocab_size]
             return top.index.tolist(), top["n"].to_numpy(np.int64)
@@ -184,7 +186,7 @@ def count_ngrams(ids,                         # a file of `write_ids`
     with atomic_write(out) as temporary:
         if engine == "dask":
             with _dask(client, memory) as dd, _told("Counting"):
-                rows = dd.read_parquet(ids, columns=names, split_row_groups="adaptive")
+                rows = dd.read_parquet(ids, columns=names, split_row_groups=True)
                 counted = rows[(rows >= 0).all(axis=1)].groupby(names).size(split_out=4).rename("n").reset_index()
                 _write_parts((part.compute() for part in counted[counted["n"] >= min_count].partitions), names, temporary)
         else:
@@ -241,3 +243,246 @@ def _pruned(level, keep):
     new.share, new.passed = level.share[keep][new.order], np.ones(new.coder.size)
     new.passed[new.context] = passed[level.context[keep][new.order]]
     return new
+
+# %% ../nbs/12_scaling.ipynb #298a59f8
+@lru_cache(None)
+def _twin_class():
+    import torch
+    F, bends = torch.nn.functional, {"logistic": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "gelu": lambda u: torch.nn.functional.gelu(u, approximate="tanh")}
+    class Twin(torch.nn.Module):
+        "The course's network in PyTorch: parameters by the names of `Params`; `forward(inputs (B, T))` gives scores (B, V)."
+        def __init__(self, params):
+            super().__init__(); self.arch = params.arch
+            for name, a in params.arrays().items(): self.register_parameter(name, torch.nn.Parameter(torch.tensor(a)))
+        def hidden(self, inputs, masks=(None, None)):
+            e = F.embedding(inputs, self.word_embedding_weights).flatten(1)
+            if masks[0] is not None: e = e * masks[0]
+            h = bends[self.arch.activation](F.linear(e, self.embed_to_hid_weights, self.hid_bias))
+            return h if masks[1] is None else h * masks[1]
+        def forward(self, inputs, targets=None, masks=(None, None), some=None, correction=None):
+            h = self.hidden(inputs, masks)
+            if some is None: z = F.linear(h, self.hid_to_output_weights, self.output_bias)
+            else: z = F.linear(h, self.hid_to_output_weights[some], self.output_bias[some]) - correction
+            return z if targets is None else F.cross_entropy(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, targets, reduction="sum")
+    return Twin
+
+def to_torch(model):                  # a `Model`
+    "The model's twin, a `torch.nn.Module` with copies of its weights."
+    need("torch")
+    return _twin_class()(model.params)
+
+def from_torch(twin, vocab: list) -> Model:
+    "The twin's weights as a `Model`; raises `ValueError` if the vocabulary does not fit."
+    params = Params(twin.arch, twin.output_bias.detach().cpu().numpy().dtype)
+    for name, view in params.arrays().items(): view[:] = getattr(twin, name).detach().cpu().numpy()
+    return Model(params, vocab)
+
+# %% ../nbs/12_scaling.ipynb #35d30d74
+class _TorchRun(_Run):
+    "`training._Run` whose gradient comes from the twin: the same order of batches, history and checkpoints."
+    def __init__(self, corpus, config, params, softmax="full", samples=1024, compiled=False):
+        import torch, torch.distributed as dist
+        self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
+        self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
+        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse = 0, 0.0, 0.0, 0, float("inf"), 0
+        self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
+        self.per_epoch = -(-len(corpus.train) // config.batch_size)
+        self.total, self.every = self.per_epoch * config.epochs, config.eval_every or self.per_epoch
+        self.fused = SimpleNamespace(slices=[])                              # dropout is drawn from (seed, step): nothing to remember
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+        self.twin = _twin_class()(params).to(self.device); self.softmax, self.samples = softmax, samples
+        self.net = torch.nn.parallel.DistributedDataParallel(self.twin) if self.world > 1 else self.twin
+        if compiled: self.net = torch.compile(self.net)
+        counts = np.bincount(corpus.train.targets, minlength=params.arch.vocab_size) + 1.0 if softmax == "sampled" else None
+        self.draw_from = None if counts is None else torch.tensor(counts ** 0.75 / (counts ** 0.75).sum(), device=self.device)
+
+    def push(self):
+        "The host's parameters into the twin."
+        import torch
+        with torch.no_grad():
+            for name, a in self.params.arrays().items(): getattr(self.twin, name).copy_(torch.from_numpy(a))
+
+    def masks(self, n):
+        "Dropout masks of the whole batch, the same in every process."
+        import torch
+        a, rates = self.params.arch, (self.config.embedding_dropout, self.config.dropout)
+        draw = torch.Generator().manual_seed(hash((self.config.seed, self.step)) % 2 ** 62)
+        masks = [(torch.rand((n, w), generator=draw) >= r).to(self.twin.output_bias.dtype) / (1 - r) if r else None for w, r in zip((a.context_len * a.embedding_dim, a.num_hid), rates)]
+        return [m if m is None else m[self.rank::self.world].to(self.device) for m in masks], draw
+
+# %% ../nbs/12_scaling.ipynb #0f0f1c69
+def _some_words(run, y, draw):
+    "Words to score, the targets' places among them, and the logarithm of how often each is expected in the draw."
+    import torch
+    drawn = torch.multinomial(run.draw_from.cpu(), run.samples, replacement=True, generator=draw).to(run.device)
+    some = torch.unique(torch.cat([y, drawn]))
+    expected = -torch.expm1(run.samples * torch.log1p(-run.draw_from[some]))
+    return some, torch.searchsorted(some, y), torch.log(expected).to(run.twin.output_bias.dtype)
+
+def _gradient(run, x, y):
+    "Mean cross-entropy of the whole batch; its gradient into a flat NumPy vector."
+    import torch
+    B, masks_draw = len(y), run.masks(len(y))
+    x, all_y = (torch.as_tensor(a, dtype=torch.long, device=run.device) for a in (x, y))
+    mine, target, extra = x[run.rank::run.world], all_y, {}
+    if run.softmax == "sampled":
+        some, target, correction = _some_words(run, all_y, masks_draw[1]); extra = dict(some=some, correction=correction)
+    run.net.zero_grad(set_to_none=True)
+    half = run.device.type == "cuda" and run.config.dtype == "float32"
+    with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        loss = run.net(mine, target[run.rank::run.world], masks_draw[0], **extra) * (run.world / B)
+    loss.backward()
+    told = loss.detach().double() / run.world
+    if run.world > 1: torch.distributed.all_reduce(told)
+    if not torch.isfinite(told): raise FloatingPointError
+    return float(told), torch.cat([getattr(run.twin, n).grad.reshape(-1) for n in run.params.arch.param_shapes]).cpu().numpy()
+
+def _torch_advance(run, x, y):
+    "One step; raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
+    loss, grad = _gradient(run, x, y)
+    run.optimizer.update(run.params.flat, grad, run.rate()); run.push()
+    run.step += 1; run.loss_sum += loss; run.loss_count += 1
+    return loss
+_TorchRun.advance = _torch_advance
+
+# %% ../nbs/12_scaling.ipynb #9382cc71
+def train_torch(corpus: Corpus,                       # what to learn from
+                config: TrainConfig = TrainConfig(),  # the recipe of `training.train`
+                *, progress: bool = True, resume=None, checkpoint=None, checkpoint_every: int = None,      # as in `training.train`; the files are the same
+                softmax: str = "full",                # or "sampled": for large vocabularies
+                samples: int = 1024,                  # words drawn for each batch
+                compiled: bool = False,               # torch.compile; worth its start on a GPU
+                callback=None,                        # called with (step, loss) after each step
+               ) -> TrainResult:
+    "`training.train` with PyTorch: on a GPU (bfloat16 products) if there is one; within torchrun one process of several."
+    need("torch")
+    if softmax not in ("full", "sampled"): raise ValueError(f"softmax must be full or sampled, not {softmax!r}.")
+    if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0: raise ValueError(f"The corpus {corpus.name} is too small: one of its parts is empty.")
+    saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, Model) else None
+    if saved and config is train_torch.__defaults__[0]: config = saved["config"]
+    run = _TorchRun(corpus, config, start_params(corpus, config, None if saved else resume), softmax, whole(samples, "samples"), compiled)
+    if saved: restore(run, saved, resume); run.push()
+    with _few_threads(run): stopped = _torch_loop(run, progress, checkpoint, checkpoint_every, callback)
+    model = Model(Params(run.params.arch, flat=run.best), corpus.vocab)
+    final = {part: model.evaluate(s.inputs, s.targets) for part, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]} if run.rank == 0 else {}
+    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(run.seconds, 2), "stopped": stopped, "engine": "torch"}
+    return TrainResult(model, run.history, final, config, run.seconds, stopped, run.world)
+
+# %% ../nbs/12_scaling.ipynb #d19e3224
+@contextmanager
+def _few_threads(run):
+    "A small network is faster on one core: threads that wait for each other cost more than they bring."
+    import torch
+    a, before = run.params.arch, torch.get_num_threads()
+    if run.config.batch_size * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) < 30e6: torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(before)
+
+def _torch_loop(run, progress, checkpoint, checkpoint_every, callback):
+    "Steps until the end, a reason to stop, or Ctrl-C; returns why it ended."
+    from tqdm import tqdm
+    from lm_nbdev.model import distinct_examples
+    split, config, start = run.corpus.valid, run.config, time.perf_counter() - run.seconds
+    valid = distinct_examples(np.asarray(split.inputs), np.asarray(split.targets), run.corpus.vocab_size)
+    def save():
+        run.seconds = time.perf_counter() - start
+        if checkpoint is not None and run.rank == 0: save_checkpoint(run, checkpoint)
+    try:
+        with _PoliteInterrupt() as ctrl_c, tqdm(total=run.total, initial=run.step, disable=not progress or run.rank > 0, unit="step", ncols=78, mininterval=0.3) as bar:
+            for x, y in run.batches():
+                if config.patience is not None and run.worse > config.patience: return f"stopped at step {run.step:,}: validation no longer fell"
+                if ctrl_c.asked: save(); return f"interrupted at step {run.step:,}; the best model so far is kept"
+                loss = run.advance(x, y); bar.update()
+                if run.step % run.every == 0 or run.step == run.total: bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats"); save()
+                elif checkpoint_every and run.step % checkpoint_every == 0: save()
+                if callback: callback(run.step, loss)
+        return f"went through all {config.epochs} epochs"
+    except FloatingPointError: return f"ended at step {run.step + 1:,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
+    finally: run.seconds = time.perf_counter() - start
+
+# %% ../nbs/12_scaling.ipynb #afdba91d
+def _lay_out(folder, corpus, job):
+    "The corpus as .npy files that can be mapped, and what to do as JSON."
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "valid", "test"):
+        for kind in ("inputs", "targets"): np.save(folder / f"{part}_{kind}.npy", getattr(getattr(corpus, part), kind))
+    (folder / "job.json").write_text(json.dumps({**job, "name": corpus.name, "vocab": corpus.vocab, "split": corpus.split}), encoding="utf-8")
+
+def mapped_corpus(folder) -> Corpus:
+    "A corpus whose examples stay on disk until they are touched."
+    job = json.loads((Path(folder) / "job.json").read_text(encoding="utf-8"))
+    parts = {p: Split(*(np.load(Path(folder) / f"{p}_{k}.npy", mmap_mode="r", allow_pickle=False) for k in ("inputs", "targets"))) for p in ("train", "valid", "test")}
+    return Corpus(job["name"], job["vocab"], **parts, split=job["split"])
+
+def work(folder) -> None:
+    "What each process under torchrun runs."
+    import signal, torch, torch.distributed as dist
+    folder = Path(folder); job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    gpu = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
+    if gpu: torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
+    dist.init_process_group("nccl" if gpu else "gloo")
+    rank, first = dist.get_rank(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    log = open(folder / "steps.jsonl", "a", encoding="utf-8") if rank == 0 else None
+    def after(step, loss):
+        if log: print(json.dumps([step, loss]), file=log, flush=True)
+        if first and job["drill"] == [rank, step]: os.kill(os.getpid(), signal.SIGKILL)
+    here = Path(job["checkpoint"]); written = here.exists() and here.stat().st_mtime >= (folder / "job.json").stat().st_mtime        # by an attempt that died
+    result = train_torch(mapped_corpus(folder), TrainConfig(**job["config"]), progress=job["progress"], checkpoint=here, checkpoint_every=job["checkpoint_every"],
+                         resume=here if written else job["resume"], softmax=job["softmax"], samples=job["samples"], callback=after)
+    if rank == 0: result.model.save(folder / "model.safetensors", history=result.history, seconds=result.seconds)
+    dist.destroy_process_group()
+
+# %% ../nbs/12_scaling.ipynb #d1ba5c0f
+def train_parallel(corpus: Corpus, config: TrainConfig = TrainConfig(),
+                   *, nproc: int = 2,                # processes on this machine
+                   checkpoint=None,                  # file to write to; after a death training goes on from it
+                   checkpoint_every: int = 100, progress: bool = True, resume=None, softmax: str = "full", samples: int = 1024,
+                   max_restarts: int = 3,            # how often to start again after a death
+                   drill: tuple = None,              # (rank, step): kill this process after this step, once, to see what happens
+                   steps: list = None,               # is filled with (step, loss), repeats included
+                  ) -> TrainResult:
+    "`train_torch` in several processes by torchrun (gloo, or nccl on GPUs). Raises `RuntimeError` with the end of what was said if it fails."
+    need("torch")
+    import tempfile
+    nproc = whole(nproc, "nproc")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder); here = Path(checkpoint).absolute() if checkpoint else folder / "checkpoint.safetensors"
+        _lay_out(folder, corpus, dict(config=asdict(config), checkpoint=str(here), checkpoint_every=checkpoint_every, progress=progress, resume=resume and str(Path(resume).absolute()), softmax=softmax, samples=samples, drill=drill and list(drill)))
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={nproc}", f"--max-restarts={max_restarts}", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--no-python",
+                   sys.executable, "-c", "import sys; from lm_nbdev.scaling import work; work(sys.argv[1])", str(folder)]
+        with open(folder / "said.txt", "w+", encoding="utf-8") as said:
+            code = subprocess.run(command, stderr=None if progress else said, stdout=said, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+            said.seek(0); text = [line for line in said.read().splitlines() if re.search(r"\w(Error|Exception|Interrupt):", line)]
+        if code or not (folder / "model.safetensors").exists(): raise RuntimeError(f"Training in {nproc} processes failed (exit code {code}). {text[0][:300] if text else ''} The last checkpoint stays where it is.".replace("  ", " "))
+        if steps is not None: steps += [tuple(json.loads(line)) for line in (folder / "steps.jsonl").read_text().splitlines()]
+        model = Model.load(folder / "model.safetensors")
+    history, seconds = model.metadata.pop("history"), model.metadata.pop("seconds")
+    model.metadata["seconds"] = round(seconds, 2)
+    return TrainResult(model, history, model.metadata["final"], config, seconds, model.metadata["stopped"], nproc)
+
+# %% ../nbs/12_scaling.ipynb #6794cd2e
+def step_work(arch: Architecture) -> dict:         # multiplications and additions for one example, forward and back
+    "Where the arithmetic of one training example goes: \"hidden\" and \"softmax\"."
+    T, D, H, V = arch.context_len, arch.embedding_dim, arch.num_hid, arch.vocab_size
+    return {"hidden": 6 * T * D * H, "softmax": 6 * H * V}
+
+def measure_step(arch: Architecture, *, engine: str = "numpy", batch_size: int = 500, repeats: int = 5) -> float:      # seconds
+    "Median time of one gradient in float32 on random examples, by the fused step (\"numpy\") or the twin (\"torch\")."
+    from lm_nbdev.training import FusedStep
+    if engine not in ("numpy", "torch"): raise ValueError(f"engine must be numpy or torch, not {engine!r}.")
+    rng, params = np.random.default_rng(0), Params.random_init(arch, 0.1, 0, np.float32)
+    x, y = rng.integers(arch.vocab_size, size=(batch_size, arch.context_len)), rng.integers(arch.vocab_size, size=batch_size)
+    if engine == "numpy": step = FusedStep(params, batch_size); go = lambda: step(x, y)
+    else:
+        need("torch"); import torch
+        twin = _twin_class()(params); a, b = torch.tensor(x), torch.tensor(y)
+        def go(): twin.zero_grad(); (twin(a, b) / batch_size).backward()
+    times = []
+    for _ in range(repeats + 1): start = time.perf_counter(); go(); times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+def what_it_takes(arch: Architecture, words: float, speed: float, *, state: int = 4) -> dict:
+    "Extrapolated: memory in GB (parameters, gradient, Adam's two: `state` times 4 bytes) and hours for one pass at `speed` operations a second."
+    return {"memory_gb": arch.num_params * 4 * state / 1e9, "hours": words * sum(step_work(arch).values()) / speed / 3600}

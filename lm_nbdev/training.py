@@ -239,7 +239,8 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("embedding_dim", "num_hid", "batch_size", "epochs", "eval_every"):
             value = getattr(self, name)
-            if not (isinstance(value, (int, np.integer)) and value >= 1 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+            if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not (isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2 ** 63): raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}.")
         if not 0 < self.learning_rate < np.inf: raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
         for name in ("dropout", "embedding_dropout", "momentum"):
             if not 0 <= getattr(self, name) < 1: raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(self, name)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time, warnings
 from dataclasses import dataclass, field
 import numpy as np
-from .data import DataError
+from .data import generator, whole, DataError
 from .glove import log_co_occurrence, neighbours, train_glove
 
 # %% auto #0
@@ -166,7 +166,7 @@ def starting_map(X: np.ndarray,          # (N, D) points
                  seed: int = 0,
                 ) -> np.ndarray:         # (N, num_dims), of spread 1e-4 along the first axis
     "Where t-SNE begins: principal components with 1 % noise, or noise alone."
-    rng, N = np.random.default_rng(seed), len(X)
+    rng, N = generator(seed), len(X)
     if not isinstance(init, str):
         Y = _points(init)
         if Y.shape != (N, num_dims): raise ValueError(f"A start needs shape ({N}, {num_dims}), not {Y.shape}.")
@@ -288,7 +288,7 @@ def tsne(X: np.ndarray,                   # (N, D) points
     "A map that keeps neighbours. Raises `ValueError` in one sentence for points and settings that will not do. van der Maaten and Hinton (2008); start and rate: Kobak and Berens (2019), Belkina et al. (2019)."
     began = time.perf_counter(); X = _points(X); N = len(X)
     if num_dims not in (1, 2, 3): raise ValueError(f"A map has 1, 2 or 3 dimensions, not {num_dims}.")
-    if not 1 <= int(num_iters) == num_iters: raise ValueError(f"num_iters must be a whole number of at least 1, not {num_iters}.")
+    num_iters = whole(num_iters, "num_iters")
     if not (np.isfinite(exaggeration) and exaggeration >= 1): raise ValueError(f"exaggeration must be at least 1, not {exaggeration}.")
     if learning_rate is not None and not (np.isfinite(learning_rate) and learning_rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
     if method not in ("auto", "exact", "openTSNE"): raise ValueError(f"method must be 'auto', 'exact' or 'openTSNE', not {method!r}.")

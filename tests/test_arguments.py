@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from hostile import in_memory, in_time, is_sentence, nothing_runs
 
-from lm_nbdev import architecture, backprop, cli, data, glove, gradcheck, model
+from lm_nbdev import analysis, architecture, backprop, cli, data, glove, gradcheck, model, ngrams, training, tsne
 from lm_nbdev.architecture import Architecture, Params
 from lm_nbdev.data import Split, UnknownWord
 from lm_nbdev.model import Model
@@ -43,6 +43,15 @@ CALLS = {
 }
 
 
+KN, POINTS = ngrams.KneserNey(3).fit(SPLIT, 10), np.random.default_rng(0).normal(size=(20, 4))
+CALLS |= {
+    "KneserNey": (lambda **k: ngrams.KneserNey(**k).fit(SPLIT, 10), dict(order=3)), "KneserNey.fit": (lambda **k: ngrams.KneserNey(3).fit(SPLIT, **k), dict(vocab_size=10)), "KneserNey.predict": (KN.predict, dict(inputs=X)), "KneserNey.evaluate": (KN.evaluate, dict(inputs=X, targets=Y)),
+    "mixture_weights": (ngrams.mixture_weights, dict(P=np.random.default_rng(0).random((2, 12)))), "target_probabilities": (lambda **k: ngrams.target_probabilities(NET, **k), dict(inputs=X, targets=Y)), "predict_next_word": (lambda **k: analysis.predict_next_word(NET, "the a cat", **k), dict(k=3)),
+    "nearest_words": (lambda **k: analysis.nearest_words(NET, "the", **k), dict(k=3)), "pca": (tsne.pca, dict(X=POINTS, num_dims=2)), "affinities": (tsne.affinities, dict(X=POINTS, perplexity=5.0)), "tsne": (tsne.tsne, dict(X=POINTS, num_dims=2, perplexity=5.0, num_iters=20, seed=0)),
+    "TrainConfig": (lambda **k: training.train(CORPUS, training.TrainConfig(**k), progress=False), dict(embedding_dim=2, num_hid=4, batch_size=5, epochs=1, learning_rate=.01, momentum=.9, weight_decay=.01, dropout=.1, init_wt=.1, eval_every=2, patience=2, seed=0)),
+}
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore")
 def test_wrong_arguments(name):
@@ -51,7 +60,7 @@ def test_wrong_arguments(name):
     with in_memory():
         for argument in good:
             for bad in NUMBERS + ARRAYS:
-                if name == "train_glove" and argument == "num_epochs" and np.ndim(bad) == 0 and float("inf") > bad > 10 ** 6: continue       # a long run is what was asked for
+                if argument in ("num_epochs", "epochs", "num_iters") and np.ndim(bad) == 0 and float("inf") > bad > 10 ** 6: continue       # a long run is what was asked for
                 try:
                     with in_time(), nothing_runs(): call(**{**good, argument: bad})
                 except (ValueError, FileNotFoundError, UnknownWord) as e: assert str(e), (argument, bad)
