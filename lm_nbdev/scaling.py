@@ -422,8 +422,11 @@ def work(folder) -> None:
     gpu = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
     if gpu: torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
-    dist.init_process_group("nccl" if gpu else "gloo")
-    rank, first = dist.get_rank(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)      # torchrun's, which still holds the addresses of the processes that died:
+    dist.init_process_group("nccl" if gpu else "gloo", store=dist.PrefixStore(f"attempt {attempt}", store),    # each attempt has a place of its own in it
+                            rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
+    rank, first = dist.get_rank(), attempt == "0"
     log = open(folder / "steps.jsonl", "a", encoding="utf-8") if rank == 0 else None
     def after(step, loss):
         if log: print(json.dumps([step, loss]), file=log, flush=True)
