@@ -40,7 +40,7 @@ def labelled(kind,                  # a widget class
 
 def button(label: str, hint: str, css: str, then, **kwargs):
     "A button that calls `then()`."
-    b = ipw.Button(description=label, tooltip=hint, layout=ipw.Layout(width="auto"), **kwargs)
+    b = ipw.Button(description=label, tooltip=hint, layout=ipw.Layout(width="auto", flex="0 0 auto"), **kwargs)
     b.add_class(css); b.on_click(lambda _: then())
     return b
 
@@ -48,7 +48,7 @@ def table_html(rows,                # lists of cells
                head=(),             # names of the columns
               ) -> str:             # HTML; every cell is escaped
     "A small table. Whatever the cells hold is shown as text."
-    side = lambda i: f"text-align:{'right' if i else 'left'};padding:1px 12px 1px 0"
+    side = lambda i: ("text-align:right;white-space:nowrap" if i else "text-align:left;overflow-wrap:anywhere") + ";padding:1px 12px 1px 0"
     line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i)}'>{escape(str(c))}</{tag}>" for i, c in enumerate(cells)) + "</tr>"
     return "<table style='line-height:1.5'>" + (line(head, "th") if head else "") + "".join(line(r, "td") for r in rows) + "</table>"
 
@@ -100,7 +100,7 @@ class Control(Shown):
     def __init__(self, fields: dict, *columns):        # widgets with a `value`, by name; columns of widgets, left to right
         self.fields, self._lock, self._held, self._png, self._shown = fields, threading.RLock(), False, None, None
         for name, field in fields.items(): field.add_class("lm-" + name.replace("_", "-")); field.observe(self._changed, "value")
-        self.columns = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0", flex="1 1 30em" if getattr(self, "image", None) in c else "0 1 28em")) for c in columns]
+        self.columns = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0", flex="1 1 30em" if getattr(self, "image", None) in c else "0 1 30em")) for c in columns]
         self.view = ipw.HBox(self.columns, layout=ipw.Layout(flex_flow="row wrap"))        # a picture takes what width there is, and goes below where there is little
         self.view.add_class("lm-control"); self.view.add_class("lm-" + self.kind.replace("_", "-"))
 
@@ -262,7 +262,7 @@ class GloveExplorer(Working):
                   "smoothing": labelled(ipw.FloatLogSlider, "smoothing", value=.5, base=10, min=-3, max=2, step=.1, readout_format=".3g"),
                   "learning_rate": labelled(ipw.FloatSlider, "rate × V", value=.2, min=.01, max=1, step=.01),
                   "word": labelled(ipw.Combobox, "a word", value=corpus.examples.words[0], options=tuple(corpus.vocab), continuous_update=True)}
-        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="20em")); self.bar.add_class("lm-bar")
+        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="10em", flex="1 1 auto")); self.bar.add_class("lm-bar")
         self._parts("message", "image", "map", "near", "summary")
         row = ipw.HBox([button("Train", "fit vectors with these settings", "lm-train", self.start, button_style="primary"), button("Stop", "end training", "lm-stop", self.stop), self.bar])
         super().__init__(fields, [*fields.values(), row, self.summary, self.message, self.near], [self.image, self.map])
@@ -600,9 +600,10 @@ def class_colours(vocab, classes):
 
 def show_graph(graph, points, vocab, colours, hover, chosen, near):
     "Fill plotly's map; words are escaped, for plotly reads some HTML."
-    words = [escape(w) for w in vocab]; plain = [w if i != chosen and i not in near else "" for i, w in enumerate(words)]; pick = lambda ids: dict(x=points[ids, 0], y=points[ids, 1], text=[f"<b>{words[i]}</b>" for i in ids])
+    words = [escape(w) for w in vocab]; pick = lambda ids: dict(x=points[ids, 0], y=points[ids, 1], text=[f"<b>{words[i]}</b>" for i in ids])
+    beside = [c if i != chosen and i not in near else "rgba(0,0,0,0)" for i, c in enumerate(colours)]        # they are named in bold
     with graph.batch_update():
-        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=plain if len(words) <= 300 else None, hovertext=hover, marker_color=colours, textfont={"size": 9, "color": colours})
+        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=words if len(words) <= 300 else None, hovertext=hover, marker_color=colours, textfont={"size": 9, "color": beside})
         graph.data[1].update(**pick(list(near))); graph.data[2].update(**pick([chosen] if chosen is not None else []))
 
 def show_map(self):
