@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'few_colours', 'canvas', 'plain', 'label_end',
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'few_colours',
            'word_frequencies', 'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette',
            'text_map', 'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules',
            'training_curves', 'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep',
@@ -32,24 +32,15 @@ def use_style():
 
 def small_png(fig,                       # a figure
               density: float = 2,        # pixels drawn for each pixel shown
+              colours: int = 256,        # at most
              ) -> tuple:                 # PNG bytes, {"width", "height"} to show it at
-    "A figure as a PNG of at most 256 colours, drawn at a multiple of the size it is shown at."
+    "A figure as a PNG of few colours, drawn at a multiple of the size it is shown at."
     import io
     from PIL import Image
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=density * fig.dpi, bbox_inches="tight", facecolor="white")
     width, height = Image.open(buffer).size
-    return few_colours(buffer.getvalue()), {"width": round(width / density), "height": round(height / density)}
-
-def few_colours(png: bytes,              # a picture
-                colours: int = 256,      # at most
-               ) -> bytes:               # the same as PNG, some three times smaller
-    "A PNG with at most 256 colours, for files that are kept."
-    import io
-    from PIL import Image
-    out = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return few_colours(buffer.getvalue(), colours), {"width": round(width / density), "height": round(height / density)}
 
 _ONE_AT_A_TIME = threading.Lock()    # a control may draw in a thread of its own, and matplotlib's settings belong to all threads
 
@@ -69,6 +60,17 @@ def plain(text) -> str:
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
+
+# %% ../nbs/10_plots.ipynb #6f018d25
+def few_colours(png: bytes,              # a picture
+                colours: int = 256,      # at most
+               ) -> bytes:               # the same as PNG, some three times smaller
+    "A PNG with few colours, for files that are kept. Up to 64 are chosen as far apart as they are in the picture, so that no hue is lost."
+    import io
+    from PIL import Image
+    out, method = io.BytesIO(), Image.Quantize.MAXCOVERAGE if colours <= 64 else Image.Quantize.MEDIANCUT
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 # %% ../nbs/10_plots.ipynb #04abe244
 def word_frequencies(vocab: list,        # V words

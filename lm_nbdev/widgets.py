@@ -90,7 +90,7 @@ class Shown:
                 f"from code, `.value` reads and sets its state and `.picture` is what it draws. Now: {self.value}")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        picture = base64.b64encode(plots.few_colours(self.picture)).decode()          # it is stored in the notebook
+        picture = base64.b64encode(plots.few_colours(self.picture, 64)).decode()          # it is stored in the notebook
         model = getattr(self.view, "_model_id", None) or self.view.model_id
         return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": model}, "image/png": picture, "text/plain": repr(self)}
 
@@ -671,6 +671,7 @@ class EmbeddingMap(Working):
             if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
             return self._png
 
+# %% ../nbs/11_playground.ipynb #f1cc01d9
 def embedding_map(models,                      # a Model, a Glove, or a dict of them by name
                   corpus: Corpus = None,       # brings words for GloVe, and classes to colour
                   *, vocab: list = None, interactive: bool = True,
