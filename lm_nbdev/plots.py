@@ -8,13 +8,14 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'ENGINES', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
            'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map',
            'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
            'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
            'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
            'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
-           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves']
+           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves', 'throughput',
+           'who_wins']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -814,4 +815,49 @@ def live_curves(history: dict,             # lists step, train_ce, valid_step, v
     top = max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2])
     ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)), ylim=(floor - .15, min(top, floor + 3.2)))
     ax.legend(loc="upper right")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #43d037d5
+ENGINES = dict(own=("the course's own code", "train"), duckdb=("DuckDB", "valid"), dask=("Dask, 2 workers", "test"), numpy=("fused NumPy", "train"), torch=("PyTorch twin", "valid"), sampled=("twin, sampled softmax", "test"), adaptive=("twin, adaptive softmax", "kn"))
+
+def _label_ends(ax, ends):                 # (x, y, text, colour)
+    "Names at the ends of lines on a logarithmic axis, pushed apart where they would touch."
+    low, high = np.log(ax.get_ylim()); gap, y = (high - low) * .085, -np.inf
+    for x, at, text, colour in sorted(ends, key=lambda e: e[1]):
+        y = max(np.log(at), y + gap)
+        label_end(ax, x, np.exp(y), text, colour)
+
+def throughput(runs: dict,                 # {engine: [(tokens, seconds), ...]}
+               live: dict = None,          # the same, measured now, where `runs` come from elsewhere
+              ):
+    "Tokens a second against the length of the text, on logarithmic axes, with each line's slope: 0 where the time grows as the text does."
+    fig, ax = canvas(9, 4.6); ends = []
+    for engine, measured in runs.items():
+        if not measured: continue
+        n, s = np.array(sorted(measured), float).T; name, colour = ENGINES[engine]
+        ax.loglog(n, n / s, "o-", lw=2, color=COLOURS[colour])
+        slope = f", slope {np.polyfit(np.log(n), np.log(n / s), 1)[0]:+.2f}" if len(set(n)) > 1 else ""
+        ends.append((n[-1], n[-1] / s[-1], name + slope, COLOURS[colour]))
+    for engine, measured in (live or {}).items():
+        n, s = np.array(sorted(measured), float).T
+        ax.loglog(n, n / s, "o--", lw=1, mfc="white", color=COLOURS[ENGINES[engine][1]])
+    if live: ax.plot([], [], "ko-", label="stored run of the benchmark"); ax.plot([], [], "ko--", lw=1, mfc="white", label="measured now"); ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k"); ax.yaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k")
+    ax.set(xlabel="tokens of text", ylabel="tokens counted a second"); _label_ends(ax, ends)
+    return fig
+
+def who_wins(times: dict,                  # {engine: {V: seconds}}
+            ):
+    "Milliseconds for one gradient against the size of the vocabulary; above each size the faster of the two that score all words, and how many times."
+    fig, ax = canvas(9, 4.8); ends = []
+    for engine, by_size in times.items():
+        V, ms = np.array(sorted(by_size.items())).T * [[1], [1e3]]; name, colour = ENGINES[engine]
+        ax.loglog(V, ms, "o-" if engine in ("numpy", "torch") else "o--", lw=2, color=COLOURS[colour]); ends.append((V[-1], ms[-1], name, COLOURS[colour]))
+    ax.set_ylim(None, max(max(t.values()) for t in times.values()) * 1e3 * 4)
+    for V in sorted(times["numpy"]):
+        a, b = times["numpy"][V], times["torch"][V]; best = "numpy" if a < b else "torch"
+        near = max(a, b) / min(a, b) < 1.1
+        ax.text(V, ax.get_ylim()[1] * .92, "even" if near else f"{ENGINES[best][0]}\n{max(a, b) / min(a, b):.1f} times faster", ha="center", va="top", color="#333333" if near else COLOURS[ENGINES[best][1]], fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    sizes = sorted(times["numpy"]); ax.set_xticks(sizes, [f"{V:,}" for V in sizes]); ax.minorticks_off(); ax.set_xlim(sizes[0] / 2.2, sizes[-1] * 1.6)
+    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}"); ax.set(xlabel="words in the vocabulary", ylabel="milliseconds for one gradient"); _label_ends(ax, ends)
     return fig
