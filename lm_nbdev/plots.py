@@ -54,9 +54,10 @@ def canvas(width: float = 8,         # inches
         plt.close(fig)
     return fig, axes
 
-def plain(text) -> str:
-    "A word or name as it is: a `$` in it starts no formula."
-    return str(text).replace("$", r"\$")
+def plain(text, most: int = 40) -> str:
+    "A word or name as it is, but that a `$` in it starts no formula and that what is longer than `most` letters is cut: it would leave no room for the picture."
+    text = str(text)
+    return (text if len(text) <= most else text[:most - 1] + "…").replace("$", r"\$")
 
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
@@ -188,7 +189,7 @@ def text_map(points,                       # (V, 2)
     ax.scatter(*points.T, s=5, c=colours)
     for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=plain(title), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 

@@ -138,7 +138,7 @@ def test_state_from_code(corpus, model):
         assert control.value == state
         with pytest.raises(ValueError, match="no setting"): control.value = {"nothing": 1}
         control.close()
-    with pytest.raises(ValueError, match="vocabulary"): widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
+    with pytest.raises(ValueError, match="different vocabularies"): widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
     with pytest.raises(ValueError, match="words"): widgets.embedding_map(train_glove(np.zeros((9, 9)), num_epochs=1))
 
 
