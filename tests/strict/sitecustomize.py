@@ -4,6 +4,7 @@ import os
 import warnings
 
 warnings.filterwarnings("error", module=r"lm_nbdev\.|__main__$")
+warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)          # a font that lacks a letter of somebody's text
 
 if os.environ.get("COVERAGE_PROCESS_START"):
     import coverage
