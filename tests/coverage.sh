@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 where=$(mktemp -d); trap 'rm -rf "$where"' EXIT
-export COVERAGE_PROCESS_START=$PWD/tests/coverage.ini COVERAGE_FILE=$where/data PYTHONPATH=$PWD/tests/strict:$PWD LM_NBDEV_CORPUS=${LM_NBDEV_CORPUS-toronto}
+export LM_NBDEV_MODULES=$PWD/lm_nbdev COVERAGE_PROCESS_START=$PWD/tests/coverage.ini COVERAGE_FILE=$where/data PYTHONPATH=$PWD/tests/strict:$PWD LM_NBDEV_CORPUS=${LM_NBDEV_CORPUS-toronto}
 python=${PYTHON:-$PWD/.venv/bin/python}
 "$(dirname "$python")/nbdev_test"
 "$python" -m pytest -q "${@:2}"

@@ -22,7 +22,7 @@ versions() {                     # the fast tests of everything that computes, r
     "$where/$1/bin/pip" install -q --no-deps "$root"; "$where/$1/bin/pip" check
     "$where/$1/bin/pip" list --format=freeze | grep -iE '^(numpy|matplotlib|ipywidgets|tqdm|typer|click|pooch|safetensors|jinja2|threadpoolctl|textalloc|pytest|hypothesis|scipy|nbformat|plotly|anywidget)=='
     rm -rf "$where/$1.tests"; mkdir "$where/$1.tests"; cp -r tests nbs settings.ini pytest.ini data "$where/$1.tests"
-    (cd "$where/$1.tests" && PYTHONPATH= LM_NBDEV_CI= "$where/$1/bin/python" -m pytest -q --durations=5 -p no:cacheprovider $quiet tests/test_data.py tests/test_properties.py tests/test_fuzz.py tests/test_arguments.py tests/test_cli.py tests/test_trust.py tests/test_widgets.py -k "not browser and not on_the_site and not in_a_chapter")
+    (cd "$where/$1.tests" && PYTHONPATH= LM_NBDEV_CI= "$where/$1/bin/python" -m pytest -q --durations=5 -p no:cacheprovider $quiet tests/test_data.py tests/test_properties.py tests/test_fuzz.py tests/test_arguments.py tests/test_cli.py tests/test_trust.py tests/test_widgets.py -k "not browser and not on_the_site and not in_a_chapter and not thousand")
 }
 
 clean() { sed -zE 's,\n*Docs: [^"\n]*,,; s,^""""""\n*,,' "$1" | sed '/^# %% /d'; }       # without the link to its page that nbdev 3 puts first
