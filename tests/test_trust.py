@@ -5,8 +5,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from lm_nbdev import analysis, data, plots, training
@@ -75,6 +77,7 @@ def hostile_run(tmp_path_factory):
     return corpus, result
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
 def test_words_are_only_words(hostile_run, tmp_path):
     corpus, result = hostile_run
     corpus.examples.words, corpus.examples.classes = list(corpus.vocab), {"<b>$a$": corpus.vocab[:4], "$\\q$": corpus.vocab[4:8]}
@@ -83,6 +86,10 @@ def test_words_are_only_words(hostile_run, tmp_path):
     fig = plots.text_map(np.random.default_rng(0).normal(size=(len(corpus.vocab), 2)), corpus.vocab, classes=corpus.examples.classes, title="$\\frac$"); fig.savefig(tmp_path / "map.png")
     plots.word_frequencies(corpus.vocab, data.word_counts(corpus)).savefig(tmp_path / "f.png"); plots.co_occurrence(np.ones((20, 20)), corpus.vocab).savefig(tmp_path / "c.png")
     plots.training_curves({"$\\frac$ <b>": result.history}).savefig(tmp_path / "t.png")
+    many = [SimpleNamespace(words=corpus.vocab, surprise=np.full(len(corpus.vocab), 1.5))]; points = np.random.default_rng(1).normal(size=(len(corpus.vocab), 2))
+    for fig in (plots.seed_ranks({f"{w} – {v}": [1, 3] for w, v in zip(corpus.vocab, corpus.vocab[1:])}, 19), plots.pulled_apart(*corpus.vocab[-2:], {w: [i - 9, i - 8] for i, w in enumerate(corpus.vocab)}), plots.pulled_apart("a" * 300, "$\\frac$", {w: [i] for i, w in enumerate(corpus.vocab)}),
+                plots.surprise_picture(many), plots.next_words(corpus.vocab, {"network": np.full(len(corpus.vocab), .05)}), plots.word_points(points, corpus.vocab, classes=corpus.examples.classes, chosen=3, near=[4, 5], named=range(20), title="$\\frac$")):
+        fig.savefig(tmp_path / "one.png", bbox_inches="tight"); assert (fig.get_size_inches() < 30).all() and max(PIL.Image.open(tmp_path / "one.png").size) < 4000          # a word of 300 letters does not blow it up
     table = analysis.export_csv(tmp_path / "a.csv", [(w, -1.5) for w in corpus.vocab], ["word", "x"]).read_text(encoding="utf-8")
     for line in table.splitlines()[1:]: assert line.lstrip('"')[0] not in "=+-@\t\r" and line.endswith("-1.5")
     words = {line.rsplit(" ", 4)[0] for line in analysis.export_word2vec(tmp_path / "a.vec", result.model).read_text(encoding="utf-8").splitlines()[1:]}
