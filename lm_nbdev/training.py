@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 from .architecture import ACTIVATIONS, Architecture, Params
 from .data import Corpus, DataError, atomic_write
-from .model import _GELU, Model, distinct_examples, weighted_cross_entropy
+from .model import _GELU, Model, distinct_examples, same_vocabulary, weighted_cross_entropy
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'CHECKPOINT', 'bend', 'FusedStep', 'Optimizer', 'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSProp',
@@ -394,7 +394,7 @@ def start_params(corpus: Corpus, config: TrainConfig, resume=None) -> Params:
     if resume is None: return Params.random_init(arch, config.init_wt, config.seed, config.dtype)
     model = resume if isinstance(resume, Model) else Model.load(resume)
     if model.arch != arch: raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
-    if model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has another vocabulary than {corpus.name}.")
+    same_vocabulary(model, corpus, "The model to go on from")
     return model.params.astype(config.dtype)
 
 # %% ../nbs/06_training.ipynb #47ef418a
