@@ -65,10 +65,10 @@ def _told(what):
     except (DataError, FileNotFoundError): raise
     except MemoryError as e: raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
     except Exception as e:
-        text = _short(e)
+        text, all_of_it = _short(e), str(e)
         if type(e).__name__ == "KilledWorker" or "workers died" in text: raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
-        if re.search("max_temp_directory_size|No space left|File too large|quota|disk", text, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
-        if re.search("Out of Memory|out of memory", text, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
+        if re.search("max_temp_directory_size|No space left|File too large|quota|disk", all_of_it, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
+        if re.search("Out of Memory|out of memory", all_of_it, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
         if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I): raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
         raise
 
