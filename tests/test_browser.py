@@ -271,6 +271,7 @@ def test_map_with_plotly(page):
         return
     part(page, kind, ".js-plotly-plot"); page.wait_for_function("document.querySelector('.lm-hover .js-plotly-plot')._fullData?.[0]?.hovertext?.length > 0")
     for word, shown in (("w7", "w7"), (MARKUP.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;"), MARKUP)):
+        page.wait_for_timeout(600)                                   # two clicks at once are a double click
         x, y, _ = page.evaluate(PLACE, word); page.mouse.move(x - 60, y - 60); page.mouse.move(x, y, steps=3)
         page.wait_for_function("w => [...document.querySelectorAll('.lm-hover .hoverlayer .hovertext')].some(e => e.textContent.includes(w))", arg=shown)
         answers(page, kind, "a point clicked", lambda: page.mouse.click(x, y), ".lm-list")
