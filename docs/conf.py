@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import chapters as course  # noqa: E402
+from docutils import nodes  # noqa: E402
 from fastcore.docments import docments  # noqa: E402
 
 cfg = course.settings()
@@ -75,6 +76,26 @@ def linked(text, known, here):
         return f"[{m[1]} {m[2]}](../chapters/{target}.ipynb)" if target and target != here else m[0]
     pieces = re.split(r"(```.*?```|`[^`]*`|\$\$.*?\$\$|\[[^\]]*\]\([^)]*\)|^#[^\n]*$)", text, flags=re.S | re.M)
     return "".join(p if i % 2 else re.sub(r"\b([Cc]hapter) (\d+)\b", link, p) for i, p in enumerate(pieces))
+
+
+# ---- words of a text stay words: Markdown that a cell computed brings no HTML and no picture from elsewhere ----
+def only_words(app, doctree):
+    "A tag in a cell's Markdown output becomes the letters that it is; what a cell shows as HTML is left alone, for the library escapes words there."
+    for node in list(doctree.findall(lambda n: isinstance(n, (nodes.raw, nodes.image)))):
+        if "text_html" in node.get("classes", ()) or not inside_output(node): continue
+        if isinstance(node, nodes.image) and "://" not in node["uri"] and not node["uri"].startswith("//"): continue
+        text = nodes.Text(node.astext() if isinstance(node, nodes.raw) else f"![{node.get('alt', '')}]({node['uri']})")
+        node.replace_self(text if isinstance(node.parent, nodes.TextElement) else nodes.paragraph("", "", text))
+
+
+def inside_output(node):
+    while node is not None:
+        if "cell_output" in (node.get("classes", ()) if isinstance(node, nodes.Element) else ()): return True
+        node = node.parent
+    return False
+
+
+def setup(app): app.connect("doctree-read", only_words)
 
 
 # ---- the reference: from docstrings and docments ----

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from .data import Corpus, DataError, UnknownWord, atomic_write, ngram_codes, word_ids
 from .glove import neighbours
-from .model import Model
+from .model import Model, same_vocabulary
 
 # %% auto #0
 __all__ = ['ALL_PARTS', 'SENTENCE_ENDS', 'predict_next_word', 'find_occurrences', 'is_new', 'novel_predictions',
@@ -67,7 +67,7 @@ def find_occurrences(corpus: Corpus,
 # %% ../nbs/08_analysis.ipynb #81f98d80
 def _same_words(model, corpus):
     "One sentence where a model and a corpus do not belong together."
-    if list(model.vocab) != list(corpus.vocab): raise DataError(f"The model and the corpus {corpus.name} have different vocabularies ({len(model.vocab)} and {corpus.vocab_size} words): load the text that the model was trained on.")
+    same_vocabulary(model, corpus)
     if model.arch.context_len != corpus.context_len: raise DataError(f"The model looks at {model.arch.context_len} words, but the corpus {corpus.name} has contexts of {corpus.context_len}.")
 
 def is_new(corpus: Corpus,

@@ -8,12 +8,13 @@ from pathlib import Path
 import typer
 
 # %% auto #0
-__all__ = ['app', 'FORMATS', 'train', 'training_recipe', 'trainer', 'show_losses', 'show_result', 'predict', 'nearest',
+__all__ = ['app', 'NAME_IT', 'FORMATS', 'train', 'training_recipe', 'trainer', 'show_losses', 'show_result', 'predict', 'nearest',
            'word_map', 'check', 'glove', 'save_glove', 'download', 'generate', 'model_table', 'export', 'student',
            'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
 app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+NAME_IT = "name its text with --corpus"
 
 @app.command()
 def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a .txt file or folder"),
@@ -121,12 +122,11 @@ def word_map(models: list[Path] = typer.Argument(help="one or more saved models"
              out: Path = typer.Option(None, help="the page, or a picture if it ends in .png; default runs/CORPUS/map.html")):
     "A map of all words: a page to zoom, search and point at, with a map for each model to switch between."
     from lm_nbdev import plots
-    from lm_nbdev.data import DataError, atomic_write, load_corpus, word_counts
-    from lm_nbdev.model import Model
+    from lm_nbdev.data import atomic_write, load_corpus, word_counts
+    from lm_nbdev.model import Model, same_vocabulary
     from lm_nbdev.tsne import word_maps
     nets, data = {path: Model.load(path) for path in models}, load_corpus(corpus)
-    for path, net in nets.items():
-        if list(net.vocab) != list(data.vocab): raise DataError(f"The model {path} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    for path, net in nets.items(): same_vocabulary(net, data, f"The model {path}", NAME_IT)
     names = [p.stem if len({q.stem for q in nets}) == len(nets) else str(p) for p in nets]
     vectors = {name: net.params.word_embedding_weights for name, net in zip(names, nets.values())}
     maps = word_maps(data, vectors, glove=glove, perplexity=perplexity, seed=seed)
@@ -146,11 +146,11 @@ def check(model: Path = typer.Argument(help="a saved model"),
           num_checks: int = typer.Option(1000, help="entries of each array"),
           seed: int = typer.Option(0, help="which entries")):
     "Check a model's gradients; exit code 1 if one is wrong."
-    from lm_nbdev.data import DataError, load_corpus
+    from lm_nbdev.data import load_corpus
     from lm_nbdev.gradcheck import check_gradients
-    from lm_nbdev.model import Model
+    from lm_nbdev.model import Model, same_vocabulary
     net, data = Model.load(model), load_corpus(corpus)
-    if list(net.vocab) != list(data.vocab): raise DataError(f"The model {model} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    same_vocabulary(net, data, f"The model {model}", NAME_IT)
     report = check_gradients(net, data.train.inputs[:max(0, batch)], data.train.targets[:max(0, batch)], num_checks=num_checks, seed=seed)
     print(report)
     if not report.ok: raise RuntimeError("The gradients are wrong.")
@@ -269,13 +269,13 @@ def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or
              arpa: Path = typer.Option(None, help="write the counting model to this ARPA file")):
     "Count a text (Kneser-Ney) and say how good that is, alone and mixed with a model."
     from lm_nbdev.data import DataError, load_corpus
-    from lm_nbdev.model import Model
+    from lm_nbdev.model import Model, same_vocabulary
     from lm_nbdev.ngrams import KneserNey, Mixture, metrics, metrics_table, write_arpa
     net = Model.load(model) if model else None
     KneserNey(order)                                                   # complains about an impossible order before anything is read
     ready = Path(corpus or "").suffix in (".zip", ".pk", ".pkl", ".mat") or (Path(corpus or "") / "train_inputs.npy").exists()
     data = load_corpus(corpus, context_len=3 if ready else net.arch.context_len if net else max(1, order - 1))
-    if net and list(net.vocab) != list(data.vocab): raise DataError(f"The model {model} and the corpus {data.name} have different vocabularies; name its text with --corpus.")
+    if net: same_vocabulary(net, data, f"The model {model}", NAME_IT)
     if min(len(data.valid), len(data.test)) == 0: raise DataError(f"The corpus {data.name} is too small: it has no examples for validation or test.")
     print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
     models = {"unigram" if n == 1 else f"{n}-gram": KneserNey(n).fit(data.train, data.vocab_size) for n in range(1, order + 1)}

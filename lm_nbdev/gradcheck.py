@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from .backprop import back_propagate, loss_derivative, activation_slope
 from .data import Corpus, DataError, generator, whole
-from .model import Model, _GELU, activate
+from .model import Model, _GELU, activate, same_vocabulary
 
 # %% auto #0
 __all__ = ['BUGS', 'ORIGINAL_FIGURES', 'relative_error', 'surprises', 'summed_loss', 'pushed_losses', 'numerical_entries',
@@ -255,7 +255,7 @@ class Figures:
 
 def original_figures(corpus: Corpus, model: Model) -> Figures:
     "The original's printed derivatives beside ours; needs its partly trained model and its very arrays. Raises `DataError` for a corpus with another vocabulary."
-    if list(corpus.vocab) != list(model.vocab): raise DataError("The model and the corpus have different vocabularies, so the figures can't be compared.")
+    same_vocabulary(model, corpus, hint="the original's figures need its very words")
     x, y = corpus.train.inputs[:100], corpus.train.targets[:100]
     a = model.compute_activations(x); d = loss_derivative(a.output_layer, y); grad = back_propagate(model, x, a, d)
     return Figures([(name, index, value, float((d if name == "loss_derivative" else getattr(grad, name))[index])) for name, values in ORIGINAL_FIGURES.items() for index, value in values.items()])

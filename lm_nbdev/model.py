@@ -11,8 +11,8 @@ from .architecture import Architecture, Params
 from .data import DataError, atomic_write, find_data, load_pickle, word_ids
 
 # %% auto #0
-__all__ = ['activate', 'softmax', 'Activations', 'forward', 'check_targets', 'cross_entropy', 'Model', 'distinct_examples',
-           'weighted_cross_entropy', 'save_model', 'load_model', 'load_partially_trained']
+__all__ = ['activate', 'softmax', 'Activations', 'forward', 'check_targets', 'cross_entropy', 'Model', 'same_vocabulary',
+           'distinct_examples', 'weighted_cross_entropy', 'save_model', 'load_model', 'load_partially_trained']
 
 # %% ../nbs/03_model.ipynb #289bc563
 _GELU = float(np.sqrt(2 / np.pi))          # a plain float, so that float32 stays float32
@@ -112,6 +112,15 @@ class Model:
     def save(self, path, **metadata): return save_model(self, path, metadata)
     @classmethod
     def load(cls, path): return load_model(path)
+
+# %% ../nbs/03_model.ipynb #9899917f
+def same_vocabulary(model, corpus,             # what has a `vocab`; the corpus
+                    which: str = "The model",  # how the message calls it
+                    hint: str = "load the text that the model was trained on"):
+    "Raises `DataError` where the two have other words, or another order: word numbers of one mean nothing to the other."
+    if list(model.vocab) == list(corpus.vocab): return
+    sizes = f"{len(model.vocab)} and {corpus.vocab_size} words" if len(model.vocab) != corpus.vocab_size else f"{corpus.vocab_size} words each, but not the same"
+    raise DataError(f"{which} and the corpus {corpus.name} have different vocabularies ({sizes}): {hint}.")
 
 # %% ../nbs/03_model.ipynb #fd31079d
 def distinct_examples(inputs,              # (N, T)

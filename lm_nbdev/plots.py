@@ -8,13 +8,14 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 # %% auto #0
-__all__ = ['COLOURS', 'STYLE', 'KINDS', 'use_style', 'small_png', 'canvas', 'plain', 'label_end', 'word_frequencies',
-           'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette', 'text_map',
-           'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules', 'training_curves',
-           'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep', 'novelty_bars',
-           'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence', 'map_grid',
-           'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
-           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves']
+__all__ = ['COLOURS', 'STYLE', 'KINDS', 'ENGINES', 'use_style', 'small_png', 'canvas', 'short', 'plain', 'label_end',
+           'word_frequencies', 'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette',
+           'text_map', 'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules',
+           'training_curves', 'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep',
+           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence',
+           'map_grid', 'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
+           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves', 'throughput',
+           'who_wins']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -54,9 +55,13 @@ def canvas(width: float = 8,         # inches
         plt.close(fig)
     return fig, axes
 
-def plain(text) -> str:
-    "A word or name as it is: a `$` in it starts no formula."
-    return str(text).replace("$", r"\$")
+def short(text, most: int = 40) -> str:
+    "A word or name, cut where it is longer than `most` letters: it would leave no room for the picture."
+    return text if len(text := str(text)) <= most else text[:most - 1] + "…"
+
+def plain(text, most: int = 40) -> str:
+    "A word or name as it is (but `short`): a `$` in it starts no formula."
+    return short(text, most).replace("$", r"\$")
 
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
@@ -188,7 +193,7 @@ def text_map(points,                       # (V, 2)
     ax.scatter(*points.T, s=5, c=colours)
     for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=plain(title), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
@@ -388,7 +393,7 @@ def seed_ranks(ranks: dict,              # {name: one rank a network}
         shift = np.linspace(-.18, .18, len(values)) if len(values) > 1 else [0]
         ax.plot(values, y + np.asarray(shift), "o", ms=8, alpha=.75, color=COLOURS["train"])
         ax.plot([np.median(values)] * 2, [y - .34, y + .34], color=COLOURS["valid"], lw=2)
-    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), list(ranks)); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
+    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), [plain(name, 60) for name in ranks]); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most]
     ax.set_xticks(ticks, [str(t) for t in ticks]); ax.minorticks_off()
     ax.set(xlabel="rank of the second word among the first word's neighbours (line: median)")
@@ -406,8 +411,8 @@ def pulled_apart(a: str, b: str,         # the ends of the line
     for y, w in enumerate(chosen):
         colour = COLOURS["train"] if mean[w] > 0 else COLOURS["valid"]
         ax.barh(y, mean[w], color=colour, alpha=.75); ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
-    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), chosen); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
-    ax.set(xlabel=f"← {b}      place on the line, in standard deviations from the mean word      {a} →")
+    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), [plain(w) for w in chosen]); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
+    ax.set(xlabel=f"← {plain(b, 20)}      place on the line, in standard deviations from the mean word      {plain(a, 20)} →")
     return fig
 
 # %% ../nbs/10_plots.ipynb #5d832940
@@ -421,7 +426,7 @@ def surprise_picture(sentences: list,          # with `words` and `surprise` eac
     lines = []
     for s in sentences:
         line, at = [], 0
-        for word, surprise in zip(s.words, s.surprise):
+        for word, surprise in zip(map(short, s.words), s.surprise):
             width = max(len(word), 4)
             if at and at + width > columns: lines.append(line); line, at = [], 0
             line.append((at, width, word, surprise)); at += width + 1
@@ -435,7 +440,7 @@ def surprise_picture(sentences: list,          # with `words` and `surprise` eac
         for at, width, word, surprise in line:
             colour = "#dddddd" if np.isnan(surprise) else shade.to_rgba(surprise)
             ax.add_patch(mpl.patches.Rectangle((at, bottom - .6), width + .7, .34, fc=colour, ec="none"))
-            ax.text(at + (width + .7) / 2, bottom - .43, word.replace("$", r"\$"), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
+            ax.text(at + (width + .7) / 2, bottom - .43, plain(word), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
             if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
     fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
     return fig
@@ -449,7 +454,7 @@ def neighbour_bells(rows: dict,            # {perplexity: probabilities of the o
         shown = p[:100]
         ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
         ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
-    axes[0, 0].set_ylabel(f"share of {word}'s attention".replace("$", r"\$"))
+    axes[0, 0].set_ylabel(f"share of {plain(word, 20)}'s attention")
     return fig
 
 def map_convergence(histories: dict,       # {name: history of a `TSNE`}
@@ -756,7 +761,7 @@ def next_words(words: list,                # what may come next
     y, height = np.arange(len(words)), .84 / len(columns)
     for i, ((name, p), colour) in enumerate(zip(columns.items(), ("train", "test", "kn"))):
         ax.barh(y + (i - (len(columns) - 1) / 2) * height, p, height * .92, color=COLOURS[colour], label=name)
-    ax.set_yticks(y, words, parse_math=False); ax.invert_yaxis(); ax.grid(axis="y", visible=False)
+    ax.set_yticks(y, [short(w) for w in words], parse_math=False); ax.invert_yaxis(); ax.grid(axis="y", visible=False)
     ax.set(xlabel="probability of coming next", xlim=(0, None)); ax.legend(loc="lower right")
     return fig
 
@@ -789,14 +794,14 @@ def word_points(points,                    # (V, 2)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
-    def name(i, **kw): ax.annotate(labels[i], points[i], xytext=(4, 3), textcoords="offset points", parse_math=False, **kw)
+    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(4, 3), textcoords="offset points", parse_math=False, **kw)
     for i in named:
         if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
     for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
     if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
-    for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=kind)
+    for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(kind))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.04), ncols=5)
-    ax.set(xlabel=axes[0], ylabel=axes[1], title=title, xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
+    ax.set(xlabel=axes[0], ylabel=axes[1], title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
     return fig
 
 # %% ../nbs/10_plots.ipynb #a9c2b1d7
@@ -814,4 +819,49 @@ def live_curves(history: dict,             # lists step, train_ce, valid_step, v
     top = max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2])
     ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)), ylim=(floor - .15, min(top, floor + 3.2)))
     ax.legend(loc="upper right")
+    return fig
+
+# %% ../nbs/10_plots.ipynb #43d037d5
+ENGINES = dict(own=("the course's own code", "train"), duckdb=("DuckDB", "valid"), dask=("Dask, 2 workers", "test"), numpy=("fused NumPy", "train"), torch=("PyTorch twin", "valid"), sampled=("twin, sampled softmax", "test"), adaptive=("twin, adaptive softmax", "kn"))
+
+def _label_ends(ax, ends):                 # (x, y, text, colour)
+    "Names at the ends of lines on a logarithmic axis, pushed apart where they would touch."
+    low, high = np.log(ax.get_ylim()); gap, y = (high - low) * .085, -np.inf
+    for x, at, text, colour in sorted(ends, key=lambda e: e[1]):
+        y = max(np.log(at), y + gap)
+        label_end(ax, x, np.exp(y), text, colour)
+
+def throughput(runs: dict,                 # {engine: [(tokens, seconds), ...]}
+               live: dict = None,          # the same, measured now, where `runs` come from elsewhere
+              ):
+    "Tokens a second against the length of the text, on logarithmic axes, with each line's slope: 0 where the time grows as the text does."
+    fig, ax = canvas(9, 4.6); ends = []
+    for engine, measured in runs.items():
+        if not measured: continue
+        n, s = np.array(sorted(measured), float).T; name, colour = ENGINES[engine]
+        ax.loglog(n, n / s, "o-", lw=2, color=COLOURS[colour])
+        slope = f", slope {np.polyfit(np.log(n), np.log(n / s), 1)[0]:+.2f}" if len(set(n)) > 1 else ""
+        ends.append((n[-1], n[-1] / s[-1], name + slope, COLOURS[colour]))
+    for engine, measured in (live or {}).items():
+        n, s = np.array(sorted(measured), float).T
+        ax.loglog(n, n / s, "o--", lw=1, mfc="white", color=COLOURS[ENGINES[engine][1]])
+    if live: ax.plot([], [], "ko-", label="stored run of the benchmark"); ax.plot([], [], "ko--", lw=1, mfc="white", label="measured now"); ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k"); ax.yaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k")
+    ax.set(xlabel="tokens of text", ylabel="tokens counted a second"); _label_ends(ax, ends)
+    return fig
+
+def who_wins(times: dict,                  # {engine: {V: seconds}}
+            ):
+    "Milliseconds for one gradient against the size of the vocabulary; above each size the faster of the two that score all words, and how many times."
+    fig, ax = canvas(9, 4.8); ends = []
+    for engine, by_size in times.items():
+        V, ms = np.array(sorted(by_size.items())).T * [[1], [1e3]]; name, colour = ENGINES[engine]
+        ax.loglog(V, ms, "o-" if engine in ("numpy", "torch") else "o--", lw=2, color=COLOURS[colour]); ends.append((V[-1], ms[-1], name, COLOURS[colour]))
+    ax.set_ylim(None, max(max(t.values()) for t in times.values()) * 1e3 * 4)
+    for V in sorted(times["numpy"]):
+        a, b = times["numpy"][V], times["torch"][V]; best = "numpy" if a < b else "torch"
+        near = max(a, b) / min(a, b) < 1.1
+        ax.text(V, ax.get_ylim()[1] * .92, "even" if near else f"{ENGINES[best][0]}\n{max(a, b) / min(a, b):.1f} times faster", ha="center", va="top", color="#333333" if near else COLOURS[ENGINES[best][1]], fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    sizes = sorted(times["numpy"]); ax.set_xticks(sizes, [f"{V:,}" for V in sizes]); ax.minorticks_off(); ax.set_xlim(sizes[0] / 2.2, sizes[-1] * 1.6)
+    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}"); ax.set(xlabel="words in the vocabulary", ylabel="milliseconds for one gradient"); _label_ends(ax, ends)
     return fig

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 from .architecture import ACTIVATIONS, Architecture, Params
 from .data import Corpus, DataError, atomic_write
-from .model import _GELU, Model, distinct_examples, weighted_cross_entropy
+from .model import _GELU, Model, distinct_examples, same_vocabulary, weighted_cross_entropy
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'CHECKPOINT', 'bend', 'FusedStep', 'Optimizer', 'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSProp',
@@ -364,9 +364,10 @@ class _Run:
         self.step += 1; self.loss_sum += loss; self.loss_count += 1; self.whole = True
         return loss
 
+    def measure(self, valid): return weighted_cross_entropy(self.params, *valid)
     def validate(self, valid, seconds):
         "Measure on validation, note it down, keep the parameters if they are the best yet."
-        ce = weighted_cross_entropy(self.params, *valid)
+        ce = self.measure(valid)
         if not np.isfinite(ce): raise FloatingPointError
         for key, value in zip(self.history, (self.step, seconds, self.loss_sum / self.loss_count, ce)): self.history[key].append(value)
         self.loss_sum, self.loss_count = 0.0, 0
@@ -415,6 +416,7 @@ def restore(run, saved: dict, path) -> None:
     if saved["fingerprint"] != run.fingerprint: raise ValueError(f"{say} of the corpus {saved['corpus']} with other examples or another split than {run.corpus.name} has now.")
     other = [f"{f.name} {getattr(saved['config'], f.name)!r} (not {getattr(run.config, f.name)!r})" for f in fields(TrainConfig) if getattr(saved["config"], f.name) != getattr(run.config, f.name)]
     if other: raise ValueError(f"{say} of a recipe with {', '.join(other)}. Give the same recipe, or none to use the checkpoint's.")
+    if saved["arrays"]["params"].shape != run.params.flat.shape: raise ValueError(f"{say} of a network with another output layer (full or sampled, or adaptive with other clusters): {saved['arrays']['params'].size:,} numbers instead of {run.params.flat.size:,}.")
     run.params.flat[:], run.best[:] = saved["arrays"]["params"], saved["arrays"]["best"]
     for name, array in run.optimizer.arrays().items(): array[:] = saved["arrays"][f"optimizer.{name}"]
     state = dict(saved["state"]); run.optimizer.steps = state.pop("optimizer_steps")
@@ -427,7 +429,7 @@ def start_params(corpus: Corpus, config: TrainConfig, resume=None) -> Params:
     if resume is None: return Params.random_init(arch, config.init_wt, config.seed, config.dtype)
     model = resume if isinstance(resume, Model) else Model.load(resume)
     if model.arch != arch: raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
-    if model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has another vocabulary than {corpus.name}.")
+    same_vocabulary(model, corpus, "The model to go on from")
     return model.params.astype(config.dtype)
 
 # %% ../nbs/06_training.ipynb #47ef418a

@@ -17,7 +17,7 @@ from .backprop import back_propagate, loss_derivative
 from .data import Corpus, UnknownWord, word_counts, word_ids
 from .glove import Glove, log_co_occurrence, neighbours, train_glove
 from .gradcheck import BUGS, faulty_gradient, relative_error, summed_loss, surprises
-from .model import Model
+from .model import Model, same_vocabulary
 from .ngrams import KneserNey
 from .training import TrainConfig, train
 from .tsne import pca, tsne
@@ -25,11 +25,11 @@ from .tsne import pca, tsne
 # %% auto #0
 __all__ = ['STEPS', 'RECIPES', 'SIZES', 'labelled', 'button', 'table_html', 'png_bytes', 'picture_html', 'Shown', 'Control',
            'Live', 'ArchitectureCounter', 'architecture_counter', 'Worker', 'this_cell', 'end_workers', 'Working',
-           'flat_points', 'show_glove', 'GloveExplorer', 'glove_explorer', 'same_vocabulary', 'entry_error',
-           'entry_name', 'show_gradient', 'GradientExplorer', 'gradient_explorer', 'kneser_ney', 'complete',
-           'candidates', 'show_next', 'show_words', 'QueryPanel', 'query_panel', 'reference_lines', 'show_training',
-           'Trains', 'TrainingDashboard', 'training_dashboard', 'named_vectors', 'plotly_graph', 'class_colours',
-           'show_graph', 'show_map', 'EmbeddingMap', 'embedding_map']
+           'flat_points', 'show_glove', 'GloveExplorer', 'glove_explorer', 'entry_error', 'entry_name', 'show_gradient',
+           'GradientExplorer', 'gradient_explorer', 'kneser_ney', 'complete', 'candidates', 'show_next', 'show_words',
+           'QueryPanel', 'query_panel', 'reference_lines', 'show_training', 'Trains', 'TrainingDashboard',
+           'training_dashboard', 'named_vectors', 'plotly_graph', 'class_colours', 'show_graph', 'show_map',
+           'EmbeddingMap', 'embedding_map']
 
 # %% ../nbs/11_playground.ipynb #510b7494
 def labelled(kind,                  # a widget class
@@ -282,9 +282,6 @@ def glove_explorer(corpus: Corpus, d: int = 2,        # the dimension to begin w
     return GloveExplorer(corpus, d, num_epochs, seed)
 
 # %% ../nbs/11_playground.ipynb #92463c23
-def same_vocabulary(model, corpus):
-    if list(model.vocab) != list(corpus.vocab): raise ValueError(f"The model has another vocabulary than {corpus.name}: {len(model.vocab)} and {corpus.vocab_size} words; use the corpus that it was trained on.")
-
 STEPS = 10.0 ** np.linspace(-12, 0, 37)
 
 def entry_error(model: Model, inputs, targets,     # the network in some precision, (B, T), (B,)

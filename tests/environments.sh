@@ -9,7 +9,7 @@ python=${PYTHON:-python3}; unset LM_NBDEV_CORPUS
 requirements() { "$python" - "$1" <<'P'
 import configparser, sys
 s = configparser.ConfigParser(); s.read("settings.ini"); d = s["DEFAULT"]
-tests = [r for r in d["dev_requirements"].split() if r.split(">")[0] in ("pytest", "hypothesis", "scipy")]
+tests = [r for r in d["dev_requirements"].split() if r.split(">")[0] in ("pytest", "hypothesis", "scipy", "nbformat", "plotly", "anywidget")]
 print("\n".join(r.replace(">=", "==") if sys.argv[1] == "lowest" else r for r in d["requirements"].split() + tests))
 P
 }
@@ -20,9 +20,9 @@ versions() {                     # the fast tests of everything that computes, r
     "$python" -m venv --clear "$where/$1"; requirements "$1" > "$where/$1.txt"
     "$where/$1/bin/pip" install -q -r "$where/$1.txt"
     "$where/$1/bin/pip" install -q --no-deps "$root"; "$where/$1/bin/pip" check
-    "$where/$1/bin/pip" list --format=freeze | grep -iE '^(numpy|matplotlib|ipywidgets|tqdm|typer|click|pooch|safetensors|jinja2|threadpoolctl|textalloc|pytest|hypothesis|scipy)=='
+    "$where/$1/bin/pip" list --format=freeze | grep -iE '^(numpy|matplotlib|ipywidgets|tqdm|typer|click|pooch|safetensors|jinja2|threadpoolctl|textalloc|pytest|hypothesis|scipy|nbformat|plotly|anywidget)=='
     rm -rf "$where/$1.tests"; mkdir "$where/$1.tests"; cp -r tests nbs settings.ini pytest.ini data "$where/$1.tests"
-    (cd "$where/$1.tests" && PYTHONPATH= LM_NBDEV_CI= "$where/$1/bin/python" -m pytest -q -p no:cacheprovider $quiet tests/test_data.py tests/test_properties.py tests/test_fuzz.py tests/test_arguments.py tests/test_cli.py tests/test_trust.py -k "not browser")
+    (cd "$where/$1.tests" && PYTHONPATH= LM_NBDEV_CI= "$where/$1/bin/python" -m pytest -q --durations=5 -p no:cacheprovider $quiet tests/test_data.py tests/test_properties.py tests/test_fuzz.py tests/test_arguments.py tests/test_cli.py tests/test_trust.py tests/test_widgets.py -k "not browser and not on_the_site and not in_a_chapter and not thousand")
 }
 
 clean() { sed -zE 's,\n*Docs: [^"\n]*,,; s,^""""""\n*,,' "$1" | sed '/^# %% /d'; }       # without the link to its page that nbdev 3 puts first

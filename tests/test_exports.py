@@ -13,7 +13,7 @@ from lm_nbdev.architecture import ACTIVATIONS, Architecture
 from lm_nbdev.data import DataError, load_corpus
 from lm_nbdev.model import Model
 
-WORDS = ["the", "=cmd|'/C_calc'!A0", "<script>", "naïve", "日本", "--", "+1", "@sum", "\"quoted\"", "a,b", "it's", "0", "1", "Ω", "-", "😀"]
+WORDS = ["the", "=cmd|'/C_calc'!A0", "<script>", "naïve", "日本", "--", "+1", "@sum", "\"quoted\"", "a,b", "it's", "0", "1", "Ω", "]]>", "\u202eevil", "</script><script>", "{{7*7}}", "${1}", "-", "😀"]
 
 
 def network(T=3, activation="gelu", dtype=np.float32, vocab=WORDS, scale=.7):

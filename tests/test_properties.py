@@ -384,3 +384,13 @@ def test_the_embedding_is_the_same_when_the_points_are_turned():
     assert abs(a.kl - b.kl) < .05 * max(a.kl, .1) + .02
     near = lambda Y: np.argsort(((Y[:, None] - Y[None]) ** 2).sum(-1), 1)[:, 1] // 15
     assert (near(a.embedding) == near(b.embedding)).mean() > .95 and (near(a.embedding) == np.repeat([0, 1, 2], 15)).all()
+
+
+@pytest.mark.parametrize("V", [9, 55_108, 55_109, 60_000, 2 ** 31 - 1])          # a context and its target as one number: 55,109 ** 4 is the first that 63 bits do not hold
+def test_examples_without_repeats_for_any_number_of_words(V):
+    from collections import Counter
+    from lm_nbdev.model import distinct_examples
+    rng = np.random.default_rng(0); ids = np.array([0, 1, 2, V // 2, V - 3, V - 2, V - 1]); x, y = rng.choice(ids, (400, 3)), rng.choice(ids, 400)
+    contexts, which, targets, counts = distinct_examples(x, y, V)
+    assert len(np.unique(contexts, axis=0)) == len(contexts) == len(np.unique(x, axis=0)) and (np.diff(which) >= 0).all() and (targets >= 0).all()
+    assert {(*map(int, contexts[w]), int(t)): int(n) for w, t, n in zip(which, targets, counts)} == Counter((*map(int, c), int(t)) for c, t in zip(x, y))

@@ -1,6 +1,8 @@
 "Controls without a browser: a thousand random events each, threads and figures that do not grow, text that stays text."
 import gc
+import html
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -23,12 +25,13 @@ from lm_nbdev.training import TrainConfig, train
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=document.title='RUN'>"
 BAD = EVIL.replace(" ", "_")                # one word of a prepared text
+ODD = ["$x$", "'\"&amp;", "</script>", "<script>x</script>", "]]>", "\u202eevil", "🙂", "{{7*7}}", "=1+1"]
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     "A small text whose words include markup, dollars and quotes."
-    rng, names = np.random.default_rng(0), [f"w{i}" for i in range(30)] + [BAD, "$x$", "'\"&amp;", "</script>"]
+    rng, names = np.random.default_rng(0), [f"w{i}" for i in range(30)] + [BAD, *ODD]
     text = "\n".join(" ".join(rng.choice(names, 9)) + " ." for _ in range(900))
     path = tmp_path_factory.mktemp("text") / "own.txt"
     path.write_text(text, encoding="utf-8")
@@ -122,6 +125,19 @@ def test_text_stays_text(kind, corpus, model):
     control.close()
 
 
+@pytest.mark.parametrize("kind", ["query_panel", "glove_explorer", "embedding_map"])
+def test_odd_words_are_shown_as_they_are(kind, corpus, model):
+    control = make(kind, corpus, model)
+    if kind == "glove_explorer": control.start(); control.wait(30)
+    for word in ODD:
+        for name in ("word", "other", "search"):
+            if name in control.fields: control.value = {name: word}
+        shown = " ".join(w.value for w in everything(control.view) if isinstance(w, ipw.HTML))
+        assert html.escape(word) in shown and not re.search("<script|</script|]]>", shown), (word, shown)
+        assert control.picture.startswith(b"\x89PNG")
+    control.close()
+
+
 def test_unknown_words_are_answered_in_place(corpus, model):
     panel = widgets.query_panel(model, corpus)
     panel.value = {"context": "w1 w2 w33x w4"}
@@ -138,7 +154,7 @@ def test_state_from_code(corpus, model):
         assert control.value == state
         with pytest.raises(ValueError, match="no setting"): control.value = {"nothing": 1}
         control.close()
-    with pytest.raises(ValueError, match="vocabulary"): widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
+    with pytest.raises(ValueError, match="different vocabularies"): widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
     with pytest.raises(ValueError, match="words"): widgets.embedding_map(train_glove(np.zeros((9, 9)), num_epochs=1))
 
 
