@@ -341,6 +341,17 @@ def test_starts_rates_and_refusals_of_vectors():
     defaults = {n: p.default for n, p in inspect.signature(glove.sweep_dimensions).parameters.items()}; assert defaults["dims"] == (1, 2, 8, 10, 11, 12, 15, 20, 50, 100, 250) and defaults["seeds"] == (1, 2, 3)
 
 
+def test_the_borders_of_training_vectors():
+    X = np.abs(table(1)[0]); zero = np.zeros((3, 3))
+    assert_allclose(glove.glove_weights(X), glove.glove_weights(X, 100, .75)); assert (glove.glove_weights(X) != glove.glove_weights(X, 101, .75)).any()
+    assert glove.train_glove(X, init=(np.ones((5, 1)), np.ones((5, 1))), num_epochs=1, learning_rate=.001).W.shape == (5, 1) and glove.train_glove(np.ones((1, 1)), num_epochs=1).W.shape == (1, 2)
+    done = glove.train_glove(zero, init=(zero[:, :2], zero[:, :1]), num_epochs=2); assert done.history["train"] == [0, 0, 0] and (done.W == 0).all()          # a perfect start does not diverge
+    glove._check_loss(9.99, 1, 3, .01, 5)
+    for loss, first in ((10.1, 1), (.1, 0), (math.nan, 1)):
+        with pytest.raises(ValueError, match="epoch 3 .* rate of 0.01 is too large, try 0.0025"): glove._check_loss(loss, first, 3, .01, 5)
+    S, F, rest = glove._symmetric_part(X, np.zeros((5, 5))); assert_allclose(S, (X + X.T) / 2); assert (F == 0).all() and rest == 0
+
+
 def test_a_sweep_and_neighbours():
     X = table(2)[0]; Y = table(3)[0]
     s = glove.sweep_dimensions(X, Y, [2, 1, 2], seeds=(1, 5), progress=False, num_epochs=4, learning_rate=.01)
