@@ -255,3 +255,9 @@ def test_partially_trained_that_lies(tmp_path):
     cases = [{name: other} for name, a in net.params.arrays().items() for other in (None, "x", [1, 2], a.astype(str), a.astype(np.int64), a * np.nan, a.ravel()[:0], a[..., None], a[:1], np.array(1.0), np.zeros((10, 0)), np.zeros((0, 6)))]
     cases += [dict(vocab=v) for v in (None, "abc", [1] * 10, WORDS[1:], {}, np.zeros(10))]
     assert refusals(cases, load) == len(cases)
+    for name in honest:
+        path.write_bytes(pickle.dumps({k: v for k, v in honest.items() if k != name}, 4))
+        with pytest.raises(DataError, match="does not hold"): model.load_partially_trained(path)
+    for other in (None, [1], "abc", list(honest)):
+        path.write_bytes(pickle.dumps(other, 4))
+        with pytest.raises(DataError, match="does not hold"): model.load_partially_trained(path)

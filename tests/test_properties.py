@@ -148,6 +148,11 @@ def test_refusals_of_the_network():
     with pytest.raises(ValueError, match="derivative must have shape"): back_propagate(m, x, a, d[:-1])
     with pytest.raises(ValueError, match="derivative must have shape"): back_propagate(m, x, m.compute_activations(x[:1]), d)
     with pytest.raises(ValueError, match="made for 7 words, but the vocabulary has 6"): Model(m.params, m.vocab[:-1])
+    class Text: vocab, vocab_size, name = m.vocab[:], 7, "some text"
+    model.same_vocabulary(m, Text)
+    for words, said in ((m.vocab[::-1], "7 words each, but not the same"), (m.vocab[1:], "7 and 6 words")):
+        Text.vocab, Text.vocab_size = words, len(words)
+        with pytest.raises(ValueError, match=f"The model and the corpus some text have different vocabularies .{said}.: load the text"): model.same_vocabulary(m, Text)
     with pytest.raises(ValueError, match="shape"): loss_derivative(a.output_layer[0], y[:1])
     with pytest.raises(ValueError, match="probabilities"): model.cross_entropy(a.output_layer[0], y[:1])
     with pytest.raises(ValueError, match="probabilities"): model.cross_entropy(np.ones((11, 7), int), y)
