@@ -119,7 +119,8 @@ def test_text_stays_text(kind, corpus, model):
     shown = [w.value for w in everything(control.view) if isinstance(w, ipw.HTML)]
     assert not any("<img src=x" in s or "<img_src" in s for s in shown)
     if kind in ("query_panel", "glove_explorer", "training_dashboard", "embedding_map"): assert any("&lt;img_src=x" in s for s in shown)
-    if kind == "embedding_map with plotly": assert control.graph is not None and not any("<img" in t for t in control.graph.data[0].hovertext + tuple(control.graph.data[0].text))
+    if kind == "embedding_map with plotly" and int(ipw.__version__.split(".")[0]) < 8: assert control.graph is None          # the picture instead
+    elif kind == "embedding_map with plotly": assert control.graph is not None and not any("<img" in t for t in control.graph.data[0].hovertext + tuple(control.graph.data[0].text))
     labels = [w.description for w in everything(control.view) if not isinstance(w, ipw.Button) and hasattr(w, "description")]
     assert not any("img" in s for s in labels)                      # ipywidgets 7 shows labels as HTML
     control.close()
