@@ -4,22 +4,24 @@
 from __future__ import annotations
 import importlib.util, json, os, re, subprocess, sys, time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from .architecture import Architecture, Params
-from .data import BREAK, Corpus, DataError, Split, atomic_write, is_prepared, tokenize, whole
-from .model import Model
+from .data import BREAK, Corpus, DataError, Split, atomic_write, is_prepared, ngram_codes, tokenize, whole
+from .model import Model, distinct_examples
 from .ngrams import KneserNey, _distinct, _Level
 from .training import OPTIMIZERS, TrainConfig, TrainResult, _PoliteInterrupt, _Run, read_checkpoint, restore, save_checkpoint, start_params
 
 # %% auto #0
-__all__ = ['MAX_LINE', 'OVERHEAD', 'need', 'read_pieces', 'write_tokens', 'write_ids', 'count_vocabulary', 'count_ngrams',
-           'read_ngrams', 'co_occurrence_from', 'kneser_ney_from_counts', 'to_torch', 'from_torch', 'train_torch',
-           'mapped_corpus', 'work', 'train_parallel', 'step_work', 'measure_step', 'what_it_takes']
+__all__ = ['MAX_LINE', 'OVERHEAD', 'ASSUMED', 'MACHINES', 'need', 'read_pieces', 'write_tokens', 'write_ids', 'count_vocabulary',
+           'local_cluster', 'count_ngrams', 'read_ngrams', 'co_occurrence_from', 'write_examples', 'grow_text', 'race',
+           'kneser_ney_from_counts', 'to_torch', 'from_torch', 'adaptive_cutoffs', 'AdaptiveParams', 'AdaptiveModel',
+           'train_torch', 'mapped_corpus', 'work', 'train_parallel', 'step_work', 'step_of', 'measure_step', 'Machine',
+           'what_it_takes', 'takes_table']
 
 # %% ../nbs/12_scaling.ipynb #61b339ff
 def need(*names) -> None:             # packages of the extra `scale`
@@ -63,10 +65,10 @@ def _told(what):
     except (DataError, FileNotFoundError): raise
     except MemoryError as e: raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
     except Exception as e:
-        text = _short(e)
+        text, all_of_it = _short(e), str(e)
         if type(e).__name__ == "KilledWorker" or "workers died" in text: raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
-        if re.search("max_temp_directory_size|No space left|disk", text, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
-        if re.search("Out of Memory|out of memory", text, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
+        if re.search("max_temp_directory_size|No space left|File too large|quota|disk", all_of_it, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
+        if re.search("Out of Memory|out of memory", all_of_it, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
         if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I): raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
         raise
 
@@ -131,16 +133,19 @@ def _write_rows(writer, names, ids):
 OVERHEAD = 400 << 20                   # bytes that Python and its libraries use beside the engine
 
 @contextmanager
-def _duck(memory, folder, disk_limit=None):
+def _duck(memory, folder, disk_limit=None, progress=False):
     import duckdb
-    if memory < OVERHEAD + (100 << 20): raise ValueError(f"A memory limit of {memory >> 20} MB leaves nothing to count with; the least is {(OVERHEAD >> 20) + 100} MB.")
+    _enough(memory)
     import tempfile
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill, _told("Counting"):
         config = {"memory_limit": f"{(memory - OVERHEAD) >> 20}MiB", "temp_directory": spill, "threads": str(min(4, os.cpu_count() or 1)), "preserve_insertion_order": "false", "autoinstall_known_extensions": "false"}
         if disk_limit is not None: config["max_temp_directory_size"] = f"{disk_limit >> 20}MiB"
         db = duckdb.connect(":memory:", config=config)
-        try: yield db
+        try: db.execute(f"SET enable_progress_bar = {bool(progress)}"); yield db
         finally: db.close()
+
+def _enough(memory):
+    if memory < OVERHEAD + (100 << 20): raise ValueError(f"A memory limit of {memory >> 20} MB leaves nothing to count with; the least is {(OVERHEAD >> 20) + 100} MB.")
 
 def _quoted(path): return "'" + str(path).replace("'", "''") + "'"
 
@@ -149,17 +154,17 @@ def count_vocabulary(tokens,                      # a file of `write_tokens`
                      *, engine: str = "duckdb",   # or "dask"
                      memory: int = 1 << 30,       # bytes
                      client=None,                 # a Dask client; None: a local one with two workers
-                     disk_limit: int = None,      # bytes to spill at most
+                     disk_limit: int = None,      # bytes to spill at most (DuckDB)
+                     progress: bool = False,      # show a bar
                     ) -> tuple:                   # V words, (V,) counts
     "The V most frequent tokens; ties go to the one that came first, as in `most_frequent`."
     need(*_ENGINES(engine)); _check_parquet(tokens, "token", "pos")
     if engine == "dask":
-        with _dask(client, memory) as dd, _told("Counting"):
-            groups = dd.read_parquet(tokens, split_row_groups=True).dropna().groupby("token").agg({"pos": ["count", "min"]}).compute()
-            groups.columns = ["n", "first"]
-            top = groups.sort_values(["n", "first"], ascending=[False, True])[:vocab_size]
-            return top.index.tolist(), top["n"].to_numpy(np.int64)
-    with _duck(memory, Path(tokens).parent, disk_limit) as db:
+        import pyarrow as pa
+        with _dask(client, memory) as workers, _told("Counting"):
+            top = _add_words(whole(vocab_size, "vocab_size"), pa.concat_tables(_by_buckets(workers, tokens, Path(tokens).parent, _count_words, partial(_add_words, vocab_size), progress)))
+        return top["token"].to_pylist(), top["n"].to_numpy()
+    with _duck(memory, Path(tokens).parent, disk_limit, progress) as db:
         rows = db.execute(f"SELECT token, count(*) n, min(pos) p FROM read_parquet({_quoted(tokens)}) WHERE token IS NOT NULL GROUP BY token ORDER BY n DESC, p LIMIT {whole(vocab_size, 'vocab_size')}").fetchall()
     return [r[0] for r in rows], np.array([r[1] for r in rows], np.int64)
 
@@ -169,37 +174,105 @@ def _ENGINES(engine):
 
 # %% ../nbs/12_scaling.ipynb #dd45af1c
 @contextmanager
-def _dask(client, memory):
-    "dask.dataframe with a client; without one, a cluster of two workers on this machine, each with half the memory."
-    import dask, dask.dataframe as dd
-    if client is not None: yield dd; return
+def local_cluster(memory: int = 1 << 30):       # bytes for this process and both workers
+    "A Dask client with a cluster of two workers on this machine, to count several things with."
+    need("dask", "distributed"); import dask
     from distributed import Client, LocalCluster
-    with dask.config.set({"distributed.worker.daemon": False}), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=memory // 2, dashboard_address=None, silence_logs=50) as cluster, Client(cluster): yield dd
+    _enough(memory)
+    settings = {"distributed.worker.daemon": False, "distributed.worker.memory.target": .5, "distributed.worker.memory.spill": .6}
+    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client: yield client
 
+@contextmanager
+def _dask(client, memory):
+    "The client that was given, or one of a cluster of two workers for as long as it takes."
+    if client is not None: yield client; return
+    with local_cluster(memory) as client: yield client
+
+# %% ../nbs/12_scaling.ipynb #a025c841
+def _summed(rows, counts):
+    "Equal rows put together, in alphabetical order, their counts added."
+    base = int(rows.max(initial=0)) + 1
+    order = np.argsort(ngram_codes(rows, base)) if base ** rows.shape[1] < 2 ** 62 else np.lexsort(rows.T[::-1])
+    rows = rows[order]
+    first = np.flatnonzero(np.r_[len(rows) > 0, (rows[1:] != rows[:-1]).any(1)][:len(rows)])
+    return rows[first], np.add.reduceat(counts[order], first) if len(first) else counts[:0]
+
+def _count_group(names, file, group):
+    "The n-grams of one group of rows as a table, and a number for each that tells which bucket it belongs to."
+    table = file.read_row_group(group, columns=names, use_threads=False)
+    rows = np.column_stack([table[w].to_numpy() for w in names]); rows = rows[(rows >= 0).all(1)]
+    rows, n = _summed(rows, np.ones(len(rows), np.int64))
+    return _ngram_table(rows, n), rows.astype(np.int64) @ (2 * np.arange(len(names)) + 1)
+
+def _add_counts(min_count, table):
+    rows, n = _summed(np.column_stack([c.to_numpy() for c in table.columns[:-1]]), table["n"].to_numpy())
+    return _ngram_table(rows[n >= min_count], n[n >= min_count])
+
+def _ngram_table(rows, counts):
+    import pyarrow as pa
+    return pa.table({f"w{i}": pa.array(c.astype(np.int32)) for i, c in enumerate(rows.T)} | {"n": pa.array(counts.astype(np.int64))})
+
+def _count_words(file, group):
+    "Words of one group of rows: token, n, the first position; and a number for each."
+    import zlib
+    found = file.read_row_group(group, columns=["token", "pos"], use_threads=False).drop_null().group_by("token").aggregate([("pos", "count"), ("pos", "min")])
+    found = found.select(["token", "pos_count", "pos_min"]).rename_columns(["token", "n", "first"])
+    return found, np.array([zlib.crc32(t.encode()) for t in found["token"].to_pylist()], np.int64)
+
+def _add_words(most, table):
+    "The most frequent words of a bucket; ties in the order of first occurrence."
+    table = table.group_by("token").aggregate([("n", "sum"), ("first", "min")]).select(["token", "n_sum", "first_min"]).rename_columns(["token", "n", "first"])
+    return table.sort_by([("n", "descending"), ("first", "ascending")]).slice(0, most)
+
+# %% ../nbs/12_scaling.ipynb #9fd70494
 def count_ngrams(ids,                         # a file of `write_ids`
                  out,                         # a Parquet file: columns w0 ... w(n-1), n
                  *, n: int = 4,               # words in an n-gram
                  min_count: int = 1,          # leave rarer ones out
-                 engine: str = "duckdb", memory: int = 1 << 30, client=None, disk_limit: int = None) -> Path:
-    "How often each n-gram whose words are all in the vocabulary occurs within a sentence. Memory in bytes; leaves no half file."
+                 engine: str = "duckdb", memory: int = 1 << 30, client=None, disk_limit: int = None, progress: bool = False) -> Path:
+    "How often each n-gram whose words are all in the vocabulary occurs within a sentence. Memory in bytes; leaves no half file. With a Dask client of yours all its machines must see the folder of `out`."
     need(*_ENGINES(engine)); names = [f"w{i}" for i in range(whole(n, "n"))]; _check_parquet(ids, *names)
     with atomic_write(out) as temporary:
         if engine == "dask":
-            with _dask(client, memory) as dd, _told("Counting"):
-                rows = dd.read_parquet(ids, columns=names, split_row_groups=True)
-                counted = rows[(rows >= 0).all(axis=1)].groupby(names).size(split_out=4).rename("n").reset_index()
-                _write_parts((part.compute() for part in counted[counted["n"] >= min_count].partitions), names, temporary)
+            with _dask(client, memory) as workers, _told("Counting"):
+                found = _by_buckets(workers, ids, Path(out).parent, partial(_count_group, names), partial(_add_counts, min_count), progress)
+                _write_tables(temporary, [(w, "int32") for w in names] + [("n", "int64")], found)
         else:
             inside = " AND ".join(f"{w} >= 0" for w in names)
-            with _duck(memory, Path(out).parent, disk_limit) as db:
+            with _duck(memory, Path(out).parent, disk_limit, progress) as db:
                 db.execute(f"COPY (SELECT {', '.join(names)}, count(*) n FROM read_parquet({_quoted(ids)}) WHERE {inside} GROUP BY {', '.join(names)} HAVING count(*) >= {int(min_count)}) TO {_quoted(temporary)} (FORMAT parquet, COMPRESSION zstd)")
     return Path(out)
 
-def _write_parts(parts, names, path):
+# %% ../nbs/12_scaling.ipynb #f2333d73
+def _by_buckets(client, source, near, count, add, progress=False):
+    "Dask's part: `count` each group of rows into buckets on disk, then `add` up bucket by bucket. Yields a table for each bucket."
+    import pyarrow.parquet as pq, tempfile
+    from distributed import as_completed
+    from tqdm.auto import tqdm
+    meta = pq.read_metadata(source); groups, buckets = range(meta.num_row_groups), max(2, meta.num_rows // 2_000_000)
+    def done(what, function, jobs):
+        going = as_completed([client.submit(function, *job, pure=False) for job in jobs])
+        for future in tqdm(going, total=len(jobs), desc=what, disable=not progress, leave=False): future.result()
+    with tempfile.TemporaryDirectory(dir=near, prefix=".spill-") as folder:
+        at = Path(folder)
+        done("counting", _in_buckets, [(count, str(source), g, buckets, str(at / f"group-{g}")) for g in groups])
+        done("adding up", _add_bucket, [(add, [str(at / f"group-{g}") for g in groups], b, str(at / f"bucket-{b}")) for b in range(buckets)])
+        for b in range(buckets): yield pq.read_table(at / f"bucket-{b}")
+
+def _in_buckets(count, source, group, buckets, out):
+    import pyarrow.parquet as pq
+    table, number = count(pq.ParquetFile(source), group)
+    with pq.ParquetWriter(out, table.schema) as writer:
+        for b in range(buckets): writer.write_table(table.filter(number % buckets == b))
+
+def _add_bucket(add, groups, bucket, out):
     import pyarrow as pa, pyarrow.parquet as pq
-    schema = pa.schema([(w, pa.int32()) for w in names] + [("n", pa.int64())])
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for part in parts: writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+    pq.write_table(add(pa.concat_tables([pq.ParquetFile(g).read_row_group(bucket, use_threads=False) for g in groups])), out, compression="zstd")
+
+def _write_tables(path, columns, tables):
+    import pyarrow as pa, pyarrow.parquet as pq
+    with pq.ParquetWriter(path, pa.schema(columns), compression="zstd") as writer:
+        for table in tables: writer.write_table(table)
 
 # %% ../nbs/12_scaling.ipynb #99f916b1
 def read_ngrams(path) -> tuple:               # (M, n) int64 rows in alphabetical order, (M,) counts
@@ -212,11 +285,77 @@ def read_ngrams(path) -> tuple:               # (M, n) int64 rows in alphabetica
     return rows[order], table["n"].to_numpy()[order]
 
 def co_occurrence_from(path, vocab_size: int, *, symmetric: bool = True) -> np.ndarray:     # (V, V) int64
-    "`glove.pair_counts` of all contexts, from the counted n-grams (context and target): neighbours within the context."
-    rows, counts = read_ngrams(path)
-    X = np.zeros((vocab_size, vocab_size), np.int64)
-    for i in range(rows.shape[1] - 2): np.add.at(X, (rows[:, i], rows[:, i + 1]), counts)
+    "`glove.pair_counts` of all contexts, from the counted n-grams (context and target): neighbours within the context. A million n-grams are in memory at a time."
+    need("pyarrow"); _check_parquet(path, "w0", "n")
+    import pyarrow.parquet as pq
+    file, X = pq.ParquetFile(path), np.zeros((vocab_size, vocab_size), np.int64)
+    for batch in file.iter_batches(1 << 20):
+        for i in range(len(batch.schema.names) - 3): np.add.at(X, (batch[f"w{i}"].to_numpy(), batch[f"w{i + 1}"].to_numpy()), batch["n"].to_numpy())
     return X + X.T if symmetric else X
+
+# %% ../nbs/12_scaling.ipynb #1ffde614
+def write_examples(ids,                # a file of `write_ids`, order T + 1
+                   vocab: list,        # V words
+                   folder,             # is filled with .npy files
+                   *, name: str = "text") -> Path:
+    "Examples for a network as files that `mapped_corpus` maps into memory: of every 20 sentences the last is validation, the one before it test. One group of rows is in memory at a time."
+    need("pyarrow"); _check_parquet(ids, "w0", "w1"); import pyarrow.parquet as pq
+    parts, folder = ("train", "test", "valid"), Path(folder)
+    T = len(pq.read_schema(ids).names) - 1; folder.mkdir(parents=True, exist_ok=True)
+    sizes = dict.fromkeys(parts, 0)
+    for which, rows in _windows_in(ids):
+        for i, p in enumerate(parts): sizes[p] += int((which == i).sum())
+    files = {p: [np.lib.format.open_memmap(folder / f"{p}_{k}.npy", "w+", np.int32, shape) for k, shape in (("inputs", (n, T)), ("targets", (n,)))] for p, n in sizes.items()}
+    at = dict.fromkeys(parts, 0)
+    for which, rows in _windows_in(ids):
+        for i, p in enumerate(parts):
+            mine, a = rows[which == i], at[p]; at[p] += len(mine)
+            files[p][0][a:at[p]], files[p][1][a:at[p]] = mine[:, :-1], mine[:, -1]
+    (folder / "job.json").write_text(json.dumps({"name": name, "vocab": list(vocab), "split": "sentence"}), encoding="utf-8")
+    return folder
+
+def _windows_in(ids):
+    "Windows within sentences, one group of rows at a time: (N,) 0, 1 or 2 for training, test or validation, (N, T+1)."
+    import pyarrow.parquet as pq
+    file, before = pq.ParquetFile(ids), 0
+    for g in range(file.metadata.num_row_groups):
+        rows = np.column_stack([c.to_numpy() for c in file.read_row_group(g).columns])
+        sentence = before + np.cumsum(rows[:, 0] == -2); before = int(sentence[-1]) if len(rows) else before
+        keep = (rows >= 0).all(1)
+        yield np.maximum(0, sentence[keep] % 20 - 17), rows[keep]
+
+# %% ../nbs/12_scaling.ipynb #7047a3db
+def grow_text(tokens: list,            # to start from, as `tokenize` gives them
+              out,                     # a text file, one sentence a line
+              num_tokens: int,         # how long it becomes
+              *, changed: float = 1 / 7,     # share of a copy's words that are replaced
+              new: float = 1 / 3,            # of these, the share that gives way to made-up words
+              seed: int = 0,
+             ) -> int:                 # tokens written
+    "Copies of a text, each varied at random, until it is long enough. For measurements."
+    words = sorted(set(tokens) - {BREAK}); table = np.array(words + ["\n"], object); V = len(words)
+    place = {w: i for i, w in enumerate(words)} | {BREAK: V}
+    base, written, copy = np.array([place[t] for t in tokens] + [V]), 0, 0
+    if V == 0: raise ValueError("There are no words to grow a text from.")
+    with atomic_write(out) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
+        while written < num_tokens:
+            rng, ids = np.random.default_rng([seed, copy]), base[:np.searchsorted(np.cumsum(base < V), num_tokens - written) + 1]
+            change = np.flatnonzero((rng.random(len(ids)) < changed) & (ids < V))
+            text = table[ids]; text[change] = table[rng.integers(0, V, len(change))]
+            made_up = change[rng.random(len(change)) < new]
+            text[made_up] = [f"n{z % 10 ** 9}" for z in rng.zipf(1.1, len(made_up)).tolist()]
+            f.write(" ".join(text).replace(" \n ", "\n").replace(" \n", "\n") + "\n")
+            written += int((ids < V).sum()); copy += 1
+    return written
+
+# %% ../nbs/12_scaling.ipynb #7da2b397
+def race(contestants: dict,           # {name: function to time}
+         rounds: int = 5) -> dict:    # {name: median seconds}
+    "Each in turn, again and again, so that what disturbs the machine disturbs all; the first round is for warming up."
+    times = {name: [] for name in contestants}
+    for _ in range(whole(rounds, "rounds") + 1):
+        for name, go in contestants.items(): start = time.perf_counter(); go(); times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(t[1:])) for name, t in times.items()}
 
 # %% ../nbs/12_scaling.ipynb #fa60dbd6
 def kneser_ney_from_counts(rows: np.ndarray,       # (M, n) different n-grams
@@ -259,6 +398,10 @@ def _twin_class():
             if masks[0] is not None: e = e * masks[0]
             h = bends[self.arch.activation](F.linear(e, self.embed_to_hid_weights, self.hid_bias))
             return h if masks[1] is None else h * masks[1]
+        def surprise(self, inputs, which, targets):
+            "(N,) nats: how surprised context inputs[which[i]] is by targets[i]."
+            z = F.linear(self.hidden(inputs), self.hid_to_output_weights, self.output_bias)
+            return z.logsumexp(1)[which] - z[which, targets]
         def forward(self, inputs, targets=None, masks=(None, None), some=None, correction=None):
             h = self.hidden(inputs, masks)
             if some is None: z = F.linear(h, self.hid_to_output_weights, self.output_bias)
@@ -277,6 +420,109 @@ def from_torch(twin, vocab: list) -> Model:
     for name, view in params.arrays().items(): view[:] = getattr(twin, name).detach().cpu().numpy()
     return Model(params, vocab)
 
+# %% ../nbs/12_scaling.ipynb #b007c6b8
+def _cross_entropy(twin, contexts, which, targets, counts) -> float:
+    "Mean nats over what `distinct_examples` returned; the scores in memory take 64 MB at most."
+    import torch
+    total, chunk, device = 0.0, max(1, 2 ** 24 // twin.arch.vocab_size), twin.hid_bias.device
+    tensor = lambda a: torch.as_tensor(np.asarray(a), dtype=torch.long, device=device)
+    with torch.no_grad():
+        for start in range(0, len(contexts), chunk):
+            a, b = np.searchsorted(which, [start, start + chunk])
+            surprise = twin.surprise(tensor(contexts[start:start + chunk]), tensor(which[a:b] - start), tensor(targets[a:b]))
+            total += counts[a:b] @ surprise.double().cpu().numpy()
+    return float(total / counts.sum())
+
+# %% ../nbs/12_scaling.ipynb #2315bd9c
+def adaptive_cutoffs(vocab_size: int, num_hid: int) -> list:
+    "Ranks at which clusters begin: a sixteenth and a quarter of the vocabulary; one cluster only where the hidden layer is too narrow for a sixteenth of it."
+    V = whole(vocab_size, "vocab_size", 8)
+    if num_hid < 4: raise ValueError(f"An adaptive softmax needs at least 4 hidden units, not {num_hid}: rarer words get a quarter of them.")
+    return sorted({max(1, V // 16), max(2, V // 4)})[-1 if num_hid < 16 else 0:]
+
+class AdaptiveParams:
+    "As `Params`, one vector and named views, of a network whose output layer is torch's adaptive softmax; the names are those of the twin's parameters."
+    def __init__(self, arch, rank, cutoffs, dtype=np.float32, flat=None):
+        self.arch, self.rank, self.cutoffs = arch, np.asarray(rank, np.int64), [int(c) for c in cutoffs]
+        a, ends = arch, [*self.cutoffs, arch.vocab_size]
+        if not all(0 < b < c for b, c in zip(ends, ends[1:])): raise ValueError(f"cutoffs must be ranks that rise, between 1 and {a.vocab_size - 1}, not {cutoffs}.")
+        if a.num_hid < 4 ** len(self.cutoffs): raise ValueError(f"{len(self.cutoffs)} clusters need at least {4 ** len(self.cutoffs)} hidden units, not {a.num_hid}.")
+        head = self.cutoffs[0] + len(self.cutoffs)
+        shapes = {"word_embedding_weights": (a.vocab_size, a.embedding_dim), "embed_to_hid_weights": (a.num_hid, a.context_len * a.embedding_dim), "hid_bias": (a.num_hid,),
+                  "output.head.weight": (head, a.num_hid), "output.head.bias": (head,)}
+        for i, (b, c) in enumerate(zip(ends, ends[1:])): shapes |= {f"output.tail.{i}.0.weight": (a.num_hid // 4 ** (i + 1), a.num_hid), f"output.tail.{i}.1.weight": (c - b, a.num_hid // 4 ** (i + 1))}
+        sizes = [int(np.prod(s)) for s in shapes.values()]
+        self.flat = np.zeros(sum(sizes), dtype) if flat is None else flat
+        self.views = {n: part.reshape(s) for (n, s), part in zip(shapes.items(), np.split(self.flat, np.cumsum(sizes)[:-1]))}
+    @property
+    def dtype(self): return self.flat.dtype
+    def arrays(self) -> dict:
+        "The arrays by name."
+        return self.views
+
+def _adaptive_start(corpus, config, resume=None, cutoffs=None):
+    "New parameters, words ranked by how often they are targets; or those of an `AdaptiveModel`."
+    arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
+    rank = np.empty(arch.vocab_size, np.int64); rank[np.argsort(-np.bincount(corpus.train.targets, minlength=arch.vocab_size), kind="stable")] = np.arange(arch.vocab_size)
+    if resume is not None:
+        model = resume if isinstance(resume, AdaptiveModel) else AdaptiveModel.load(resume)
+        if model.arch != arch or model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has {model.arch} and {len(model.vocab)} words, which is not what the recipe and {corpus.name} ask for.")
+        return AdaptiveParams(arch, model.params.rank, model.params.cutoffs, flat=model.params.flat.astype(config.dtype))
+    params, rng = AdaptiveParams(arch, rank, cutoffs or adaptive_cutoffs(arch.vocab_size, arch.num_hid), config.dtype), np.random.default_rng(config.seed)
+    for a in params.arrays().values():
+        if a.ndim == 2: a[:] = config.init_wt * rng.standard_normal(a.shape)
+    return params
+
+# %% ../nbs/12_scaling.ipynb #47474f94
+@lru_cache(None)
+def _adaptive_class():
+    import torch
+    class AdaptiveTwin(_twin_class()):
+        "The twin with `torch.nn.AdaptiveLogSoftmaxWithLoss` as output layer; `rank` renumbers words by frequency."
+        def __init__(self, params):
+            torch.nn.Module.__init__(self); self.arch = a = params.arch
+            arrays = {name: torch.tensor(x) for name, x in params.arrays().items()}
+            for name in ("word_embedding_weights", "embed_to_hid_weights", "hid_bias"): self.register_parameter(name, torch.nn.Parameter(arrays[name]))
+            self.output = torch.nn.AdaptiveLogSoftmaxWithLoss(a.num_hid, a.vocab_size, params.cutoffs, head_bias=True)
+            self.register_buffer("rank", torch.tensor(params.rank))
+            for name, p in self.output.named_parameters(): p.data = arrays[f"output.{name}"]
+        def surprise(self, inputs, which, targets): return -self.output(self.hidden(inputs)[which], self.rank[targets]).output
+        def forward(self, inputs, targets=None, masks=(None, None)):
+            h = self.hidden(inputs, masks)
+            return self.output.log_prob(h)[:, self.rank] if targets is None else -self.output(h, self.rank[targets]).output.sum()
+    return AdaptiveTwin
+
+# %% ../nbs/12_scaling.ipynb #e421cf9f
+class AdaptiveModel:
+    "A network with an adaptive softmax, which no `Model` can be: its probabilities are products of two softmaxes. What asks for `predict` (mixtures, metrics) takes it."
+    arch, ids, check_inputs = Model.arch, Model.ids, Model.check_inputs
+    def __init__(self, params, vocab, metadata=None): self.params, self.vocab, self.metadata = params, list(vocab), dict(metadata or {})
+    def __repr__(self): return f"AdaptiveModel({self.arch}, clusters from {self.params.cutoffs}, {self.params.flat.size:,} parameters)"
+    def predict(self, inputs) -> np.ndarray:
+        "(B, V) probabilities for contexts (B, T)."
+        import torch
+        with torch.no_grad(): return _adaptive_class()(self.params)(torch.as_tensor(self.check_inputs(inputs), dtype=torch.long)).double().exp().numpy()
+    def evaluate(self, inputs, targets) -> float:
+        "Mean cross-entropy in nats."
+        return _cross_entropy(_adaptive_class()(self.params), *distinct_examples(self.check_inputs(inputs), np.asarray(targets), self.arch.vocab_size))
+    def save(self, path, **metadata) -> Path:
+        "Write as safetensors; `AdaptiveModel.load` reads it."
+        from safetensors.numpy import save
+        header = {"format": "lm_nbdev adaptive model 1", "vocab": json.dumps(self.vocab), "architecture": json.dumps(asdict(self.arch)), "cutoffs": json.dumps(self.params.cutoffs), "metadata": json.dumps({**self.metadata, **metadata})}
+        with atomic_write(path) as temporary: temporary.write_bytes(save({"flat": self.params.flat, "rank": self.params.rank}, metadata=header))
+        return Path(path)
+    @classmethod
+    def load(cls, path):
+        "Read what `save` wrote; raises `FileNotFoundError`, or `DataError` for any other file."
+        from safetensors import safe_open
+        if not os.path.isfile(path): raise FileNotFoundError(f"There is no model file {path}.")
+        try:
+            with safe_open(path, framework="numpy") as f:
+                header = {k: json.loads(v) for k, v in f.metadata().items() if k != "format"}
+                params = AdaptiveParams(Architecture(**header["architecture"]), f.get_tensor("rank"), header["cutoffs"], flat=f.get_tensor("flat"))
+            return cls(params, header["vocab"], header["metadata"])
+        except Exception as e: raise DataError(f"{path} holds no readable network with an adaptive softmax ({type(e).__name__}): it is damaged or of another kind.") from None
+
 # %% ../nbs/12_scaling.ipynb #35d30d74
 class _TorchRun(_Run):
     "`training._Run` whose gradient comes from the twin: the same order of batches, history and checkpoints."
@@ -291,25 +537,39 @@ class _TorchRun(_Run):
         self.fused = SimpleNamespace(slices=[])                              # dropout is drawn from (seed, step): nothing to remember
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-        self.twin = _twin_class()(params).to(self.device); self.softmax, self.samples = softmax, samples
-        self.net = torch.nn.parallel.DistributedDataParallel(self.twin) if self.world > 1 else self.twin
+        self.softmax, self.samples = softmax, samples
+        self.twin = (_adaptive_class() if softmax == "adaptive" else _twin_class())(params).to(self.device)
+        if self.device.type == "cpu":                                        # one memory for both: nothing to copy after a step
+            for name, p in self.twin.named_parameters(): p.data = torch.from_numpy(params.arrays()[name])
+        self.net = torch.nn.parallel.DistributedDataParallel(self.twin, broadcast_buffers=False, find_unused_parameters=softmax == "adaptive") if self.world > 1 else self.twin
         if compiled: self.net = torch.compile(self.net)
         counts = np.bincount(corpus.train.targets, minlength=params.arch.vocab_size) + 1.0 if softmax == "sampled" else None
         self.draw_from = None if counts is None else torch.tensor(counts ** 0.75 / (counts ** 0.75).sum(), device=self.device)
 
     def push(self):
-        "The host's parameters into the twin."
+        "The host's parameters into the twin on a GPU."
         import torch
+        if self.device.type == "cpu": return
         with torch.no_grad():
-            for name, a in self.params.arrays().items(): getattr(self.twin, name).copy_(torch.from_numpy(a))
+            for name, p in self.twin.named_parameters(): p.copy_(torch.from_numpy(self.params.arrays()[name]))
 
-    def masks(self, n):
-        "Dropout masks of the whole batch, the same in every process."
-        import torch
-        a, rates = self.params.arch, (self.config.embedding_dropout, self.config.dropout)
-        draw = torch.Generator().manual_seed(hash((self.config.seed, self.step)) % 2 ** 62)
-        masks = [(torch.rand((n, w), generator=draw) >= r).to(self.twin.output_bias.dtype) / (1 - r) if r else None for w, r in zip((a.context_len * a.embedding_dim, a.num_hid), rates)]
-        return [m if m is None else m[self.rank::self.world].to(self.device) for m in masks], draw
+    def batches(self):
+        "`training`'s batches in the same order, read from the corpus one at a time: it may be mapped from disk."
+        B, split = self.config.batch_size, self.corpus.train
+        for epoch in range(self.step // self.per_epoch, self.config.epochs):
+            order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(split))
+            for start in range(B * (self.step % self.per_epoch), len(split), B): yield split.inputs[order[start:start + B]], split.targets[order[start:start + B]]
+
+    def measure(self, valid): return _cross_entropy(self.twin, *valid)
+
+# %% ../nbs/12_scaling.ipynb #a74ec415
+def _masks(run, n):
+    "Dropout masks of the whole batch, the same in every process."
+    import torch
+    a, rates = run.params.arch, (run.config.embedding_dropout, run.config.dropout)
+    draw = torch.Generator().manual_seed(hash((run.config.seed, run.step)) % 2 ** 62)
+    masks = [(torch.rand((n, w), generator=draw) >= r).to(run.twin.hid_bias.dtype) / (1 - r) if r else None for w, r in zip((a.context_len * a.embedding_dim, a.num_hid), rates)]
+    return [m if m is None else m[run.rank::run.world].to(run.device) for m in masks], draw
 
 # %% ../nbs/12_scaling.ipynb #0f0f1c69
 def _some_words(run, y, draw):
@@ -323,20 +583,20 @@ def _some_words(run, y, draw):
 def _gradient(run, x, y):
     "Mean cross-entropy of the whole batch; its gradient into a flat NumPy vector."
     import torch
-    B, masks_draw = len(y), run.masks(len(y))
+    B, masks_draw = len(y), _masks(run, len(y))
     x, all_y = (torch.as_tensor(a, dtype=torch.long, device=run.device) for a in (x, y))
     mine, target, extra = x[run.rank::run.world], all_y, {}
     if run.softmax == "sampled":
         some, target, correction = _some_words(run, all_y, masks_draw[1]); extra = dict(some=some, correction=correction)
     run.net.zero_grad(set_to_none=True)
-    half = run.device.type == "cuda" and run.config.dtype == "float32"
+    half = run.device.type == "cuda" and run.config.dtype == "float32" and run.softmax != "adaptive"      # torch's adaptive softmax mixes the types up
     with torch.autocast("cuda", torch.bfloat16, enabled=half):
         loss = run.net(mine, target[run.rank::run.world], masks_draw[0], **extra) * (run.world / B)
     loss.backward()
     told = loss.detach().double() / run.world
     if run.world > 1: torch.distributed.all_reduce(told)
     if not torch.isfinite(told): raise FloatingPointError
-    return float(told), torch.cat([getattr(run.twin, n).grad.reshape(-1) for n in run.params.arch.param_shapes]).cpu().numpy()
+    return float(told), torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in run.twin.parameters()]).cpu().numpy()
 
 def _torch_advance(run, x, y):
     "One step; raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
@@ -350,24 +610,30 @@ _TorchRun.advance = _torch_advance
 def train_torch(corpus: Corpus,                       # what to learn from
                 config: TrainConfig = TrainConfig(),  # the recipe of `training.train`
                 *, progress: bool = True, resume=None, checkpoint=None, checkpoint_every: int = None,      # as in `training.train`; the files are the same
-                softmax: str = "full",                # or "sampled": for large vocabularies
-                samples: int = 1024,                  # words drawn for each batch
+                softmax: str = "full",                # for large vocabularies "sampled", or "adaptive": `model` is an `AdaptiveModel` then
+                samples: int = 1024,                  # words drawn for each batch ("sampled")
+                cutoffs: list = None,                 # ranks at which the clusters of words begin ("adaptive"); None: `adaptive_cutoffs`
                 compiled: bool = False,               # torch.compile; worth its start on a GPU
                 callback=None,                        # called with (step, loss) after each step
                ) -> TrainResult:
     "`training.train` with PyTorch: on a GPU (bfloat16 products) if there is one; within torchrun one process of several."
     need("torch")
-    if softmax not in ("full", "sampled"): raise ValueError(f"softmax must be full or sampled, not {softmax!r}.")
+    if softmax not in ("full", "sampled", "adaptive"): raise ValueError(f"softmax must be full, sampled or adaptive, not {softmax!r}.")
     if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0: raise ValueError(f"The corpus {corpus.name} is too small: one of its parts is empty.")
-    saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, Model) else None
+    saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, (Model, AdaptiveModel)) else None
     if saved and config is train_torch.__defaults__[0]: config = saved["config"]
-    run = _TorchRun(corpus, config, start_params(corpus, config, None if saved else resume), softmax, whole(samples, "samples"), compiled)
+    params = (partial(_adaptive_start, cutoffs=cutoffs) if softmax == "adaptive" else start_params)(corpus, config, None if saved else resume)
+    run = _TorchRun(corpus, config, params, softmax, whole(samples, "samples"), compiled)
     if saved: restore(run, saved, resume); run.push()
-    with _few_threads(run): stopped = _torch_loop(run, progress, checkpoint, checkpoint_every, callback)
-    model = Model(Params(run.params.arch, flat=run.best), corpus.vocab)
-    final = {part: model.evaluate(s.inputs, s.targets) for part, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]} if run.rank == 0 else {}
+    with _few_threads(run):
+        stopped = _torch_loop(run, progress, checkpoint, checkpoint_every, callback)
+        run.params.flat[:] = run.best; run.push()
+        final = {name: run.measure(_distinct_of(s, corpus.vocab_size)) for name, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]} if run.rank == 0 else {}
+    model = AdaptiveModel(run.params, corpus.vocab) if softmax == "adaptive" else Model(run.params, corpus.vocab)
     model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(run.seconds, 2), "stopped": stopped, "engine": "torch"}
     return TrainResult(model, run.history, final, config, run.seconds, stopped, run.world)
+
+def _distinct_of(split, V): return distinct_examples(np.asarray(split.inputs), np.asarray(split.targets), V)
 
 # %% ../nbs/12_scaling.ipynb #d19e3224
 @contextmanager
@@ -382,9 +648,8 @@ def _few_threads(run):
 def _torch_loop(run, progress, checkpoint, checkpoint_every, callback):
     "Steps until the end, a reason to stop, or Ctrl-C; returns why it ended."
     from tqdm import tqdm
-    from lm_nbdev.model import distinct_examples
-    split, config, start = run.corpus.valid, run.config, time.perf_counter() - run.seconds
-    valid = distinct_examples(np.asarray(split.inputs), np.asarray(split.targets), run.corpus.vocab_size)
+    config, start = run.config, time.perf_counter() - run.seconds
+    valid = _distinct_of(run.corpus.valid, run.corpus.vocab_size)
     def save():
         run.seconds = time.perf_counter() - start
         if checkpoint is not None and run.rank == 0: save_checkpoint(run, checkpoint)
@@ -433,7 +698,7 @@ def work(folder) -> None:
         if first and job["drill"] == [rank, step]: os.kill(os.getpid(), signal.SIGKILL)
     here = Path(job["checkpoint"]); written = here.exists() and here.stat().st_mtime >= (folder / "job.json").stat().st_mtime        # by an attempt that died
     result = train_torch(mapped_corpus(folder), TrainConfig(**job["config"]), progress=job["progress"], checkpoint=here, checkpoint_every=job["checkpoint_every"],
-                         resume=here if written else job["resume"], softmax=job["softmax"], samples=job["samples"], callback=after)
+                         resume=here if written else job["resume"], softmax=job["softmax"], samples=job["samples"], cutoffs=job["cutoffs"], callback=after)
     if rank == 0: result.model.save(folder / "model.safetensors", history=result.history, seconds=result.seconds)
     dist.destroy_process_group()
 
@@ -441,7 +706,7 @@ def work(folder) -> None:
 def train_parallel(corpus: Corpus, config: TrainConfig = TrainConfig(),
                    *, nproc: int = 2,                # processes on this machine
                    checkpoint=None,                  # file to write to; after a death training goes on from it
-                   checkpoint_every: int = 100, progress: bool = True, resume=None, softmax: str = "full", samples: int = 1024,
+                   checkpoint_every: int = 100, progress: bool = True, resume=None, softmax: str = "full", samples: int = 1024, cutoffs: list = None,
                    max_restarts: int = 3,            # how often to start again after a death
                    drill: tuple = None,              # (rank, step): kill this process after this step, once, to see what happens
                    steps: list = None,               # is filled with (step, loss), repeats included
@@ -452,7 +717,7 @@ def train_parallel(corpus: Corpus, config: TrainConfig = TrainConfig(),
     nproc = whole(nproc, "nproc")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder); here = Path(checkpoint).absolute() if checkpoint else folder / "checkpoint.safetensors"
-        _lay_out(folder, corpus, dict(config=asdict(config), checkpoint=str(here), checkpoint_every=checkpoint_every, progress=progress, resume=resume and str(Path(resume).absolute()), softmax=softmax, samples=samples, drill=drill and list(drill)))
+        _lay_out(folder, corpus, dict(config=asdict(config), checkpoint=str(here), checkpoint_every=checkpoint_every, progress=progress, resume=resume and str(Path(resume).absolute()), softmax=softmax, samples=samples, cutoffs=cutoffs, drill=drill and list(drill)))
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={nproc}", f"--max-restarts={max_restarts}", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--no-python",
                    sys.executable, "-c", "import sys; from lm_nbdev.scaling import work; work(sys.argv[1])", str(folder)]
         with open(folder / "said.txt", "w+", encoding="utf-8") as said:
@@ -460,7 +725,7 @@ def train_parallel(corpus: Corpus, config: TrainConfig = TrainConfig(),
             said.seek(0); text = [line for line in said.read().splitlines() if re.search(r"\w(Error|Exception|Interrupt):", line)]
         if code or not (folder / "model.safetensors").exists(): raise RuntimeError(f"Training in {nproc} processes failed (exit code {code}). {text[0][:300] if text else ''} The last checkpoint stays where it is.".replace("  ", " "))
         if steps is not None: steps += [tuple(json.loads(line)) for line in (folder / "steps.jsonl").read_text().splitlines()]
-        model = Model.load(folder / "model.safetensors")
+        model = (AdaptiveModel if softmax == "adaptive" else Model).load(folder / "model.safetensors")
     history, seconds = model.metadata.pop("history"), model.metadata.pop("seconds")
     model.metadata["seconds"] = round(seconds, 2)
     return TrainResult(model, history, model.metadata["final"], config, seconds, model.metadata["stopped"], nproc)
@@ -471,21 +736,53 @@ def step_work(arch: Architecture) -> dict:         # multiplications and additio
     T, D, H, V = arch.context_len, arch.embedding_dim, arch.num_hid, arch.vocab_size
     return {"hidden": 6 * T * D * H, "softmax": 6 * H * V}
 
-def measure_step(arch: Architecture, *, engine: str = "numpy", batch_size: int = 500, repeats: int = 5) -> float:      # seconds
-    "Median time of one gradient in float32 on random examples, by the fused step (\"numpy\") or the twin (\"torch\")."
+def step_of(arch: Architecture, engine: str = "numpy", batch_size: int = 500):
+    "A function that computes one gradient (float32, words drawn by Zipf's law): by the fused step (\"numpy\"), the twin (\"torch\"), or the twin with a \"sampled\" or \"adaptive\" softmax."
     from lm_nbdev.training import FusedStep
-    if engine not in ("numpy", "torch"): raise ValueError(f"engine must be numpy or torch, not {engine!r}.")
-    rng, params = np.random.default_rng(0), Params.random_init(arch, 0.1, 0, np.float32)
-    x, y = rng.integers(arch.vocab_size, size=(batch_size, arch.context_len)), rng.integers(arch.vocab_size, size=batch_size)
-    if engine == "numpy": step = FusedStep(params, batch_size); go = lambda: step(x, y)
-    else:
-        need("torch"); import torch
-        twin = _twin_class()(params); a, b = torch.tensor(x), torch.tensor(y)
-        def go(): twin.zero_grad(); (twin(a, b) / batch_size).backward()
-    times = []
-    for _ in range(repeats + 1): start = time.perf_counter(); go(); times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
+    if engine not in ("numpy", "torch", "sampled", "adaptive"): raise ValueError(f"engine must be numpy, torch, sampled or adaptive, not {engine!r}.")
+    rng, V = np.random.default_rng(0), arch.vocab_size
+    p = 1 / (np.arange(V) + 2.7); p /= p.sum()
+    x, y = rng.choice(V, (batch_size, arch.context_len), p=p), rng.choice(V, batch_size, p=p)
+    config = TrainConfig(arch.embedding_dim, arch.num_hid, arch.activation, batch_size)
+    if engine == "numpy":
+        from threadpoolctl import ThreadpoolController
+        step, blas = FusedStep(Params.random_init(arch, 0.1, 0, np.float32), batch_size), ThreadpoolController().select(internal_api="openblas")
+        def go():
+            with blas.limit(limits=1): return step(x, y)                      # as `training.train` does: the step has threads of its own
+        return go
+    need("torch")
+    part = Split(x, y); corpus = Corpus("random", [str(i) for i in range(V)], part, part, part)
+    run = _TorchRun(corpus, config, (_adaptive_start if engine == "adaptive" else start_params)(corpus, config), {"torch": "full"}.get(engine, engine))
+    def go():
+        with _few_threads(run): return _gradient(run, x, y)[0]
+    return go
 
-def what_it_takes(arch: Architecture, words: float, speed: float, *, state: int = 4) -> dict:
-    "Extrapolated: memory in GB (parameters, gradient, Adam's two: `state` times 4 bytes) and hours for one pass at `speed` operations a second."
-    return {"memory_gb": arch.num_params * 4 * state / 1e9, "hours": words * sum(step_work(arch).values()) / speed / 3600}
+def measure_step(arch: Architecture, *, engine: str = "numpy", batch_size: int = 500, repeats: int = 5) -> float:      # seconds
+    "Median time of one gradient of `step_of`."
+    return race({engine: step_of(arch, engine, batch_size)}, repeats)[engine]
+
+# %% ../nbs/12_scaling.ipynb #231a16f9
+ASSUMED = "November 2026"             # when the speeds and prices below were assumed: round numbers, nobody's offer
+
+@dataclass(frozen=True)
+class Machine:
+    "A machine to rent. `speed` in operations a second, None: as measured here; `price` in dollars an hour. Both are assumptions unless you put in your own."
+    name: str
+    price: float
+    speed: float = None
+
+MACHINES = (Machine("2 cores", 0.10), Machine("one GPU", 2.50, 2e13), Machine("8 GPUs", 20.0, 0.9 * 8 * 2e13))      # eight wait for each other a tenth of the time
+
+def what_it_takes(arch: Architecture, words: float, speed: float, *, state: int = 4, batch_size: int = 500, price: float = 0.0) -> dict:
+    "Extrapolated: memory in GB (parameters, gradient, Adam's two: `state` times 4 bytes, and two score tables of a batch), disk in GB for the examples, hours and cost of one pass at `speed` operations a second, `price` an hour."
+    hours = words * sum(step_work(arch).values()) / speed / 3600
+    return {"memory_gb": (arch.num_params * state + 2 * batch_size * arch.vocab_size) * 4 / 1e9, "disk_gb": words * (arch.context_len + 1) * 4 / 1e9, "hours": hours, "cost": hours * price}
+
+def takes_table(arch: Architecture, words: float, measured: float, machines=MACHINES) -> str:
+    "Markdown: one pass over `words` words on each machine; `measured` is this machine's speed in operations a second."
+    rows = []
+    for m in machines:
+        t = what_it_takes(arch, words, m.speed or measured, price=m.price)
+        how = "**measured** here" if m.speed is None else f"*assumed, {ASSUMED}*"
+        rows.append(f"| {m.name} | {m.speed or measured:.2g} ({how}) | {t['hours']:,.1f} h (*extrapolated*) | {t['cost']:,.2f} (*at {m.price:.2f} an hour, assumed, {ASSUMED}*) |")
+    return "| | operations a second | one pass | dollars |\n|---|---|---|---|\n" + "\n".join(rows)
