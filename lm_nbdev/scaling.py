@@ -180,7 +180,7 @@ def local_cluster(memory: int = 1 << 30):       # bytes for this process and bot
     from distributed import Client, LocalCluster
     _enough(memory)
     settings = {"distributed.worker.daemon": False, "distributed.worker.memory.target": .5, "distributed.worker.memory.spill": .6}
-    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client: yield client
+    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
 
 @contextmanager
 def _dask(client, memory):
