@@ -1,5 +1,6 @@
 "The site (marked long): builds without warnings and without a network in under three minutes, its inner links lead somewhere, a browser shows it at two widths without asking the network."
 import os
+import re
 import subprocess
 import sys
 import time
@@ -73,6 +74,13 @@ def test_inner_links_lead_somewhere(site, pages):
 def test_nothing_is_loaded_from_elsewhere(pages):
     outside = [(p.name, r) for p, page in pages.items() for r in page.loaded if urlsplit(r or "").scheme not in ("", "data")]
     assert not outside, outside[:10]
+
+
+def test_tables_are_tables(site):
+    "A table in computed Markdown is a table, and not a paragraph with bars in it."
+    for path in site.glob("chapters/*.html"):
+        prose = re.sub(r"<pre.*?</pre>", "", path.read_text(encoding="utf-8"), flags=re.S)
+        assert not re.search(r"<p>[^<]*\|\s*:?-+:?\s*\|", prose), path.name
 
 
 def test_every_chapter_has_its_colab_link(site, pages):
