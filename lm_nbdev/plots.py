@@ -62,6 +62,7 @@ def plain(text, most: int = 40) -> str:
     "A word or name as it is (but `short`): a `$` in it starts no formula."
     return short(text, most).replace("$", r"\$")
 
+# %% ../nbs/10_plots.ipynb #ed2820ad
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)

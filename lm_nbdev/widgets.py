@@ -581,7 +581,7 @@ def plotly_graph(click):                 # called with the number of the word th
     except ImportError: return None
     for size, symbol in ((7, "circle"), (14, "circle-open"), (18, "star")):
         graph.add_scatter(x=[], y=[], mode="markers+text", text=[], textposition="top center", hoverinfo="text", marker={"size": size, "symbol": symbol, "color": "#D55E00" if size == 18 else "black"})
-    graph.update_layout(width=700, height=560, template="simple_white", showlegend=False, dragmode="pan", margin=dict(l=10, r=10, t=30, b=10), hoverlabel=dict(align="left", bgcolor="white", font_color="black"))
+    graph.update_layout(width=640, height=540, template="simple_white", showlegend=False, dragmode="pan", margin=dict(l=10, r=10, t=30, b=10), hoverlabel=dict(align="left", bgcolor="white", font_color="black"))
     graph.update_xaxes(visible=False); graph.update_yaxes(visible=False)
     graph._config = {"scrollZoom": True, "displaylogo": False}
     graph.data[0].on_click(lambda trace, points, state: points.point_inds and click(points.point_inds[0]))
