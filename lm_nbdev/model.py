@@ -137,8 +137,8 @@ def distinct_examples(inputs,              # (N, T)
     contexts = (context[new, None] // V ** np.arange(T)[::-1] % V).astype(inputs.dtype) if small else rows
     return contexts, np.cumsum(new) - 1, pairs % V, counts
 
-def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chunk: int = 4096) -> float:
-    "Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time."
+def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chunk: int = 512) -> float:
+    "Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time: their scores should fit into a core's own cache."
     total, tiny = 0.0, np.finfo(params.dtype).tiny
     for start in range(0, len(contexts), chunk):
         p = forward(params, contexts[start:start + chunk]).output_layer
