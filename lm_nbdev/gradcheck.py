@@ -75,7 +75,7 @@ def _push_embeddings(s, words, dims, delta):
     stands = s.inputs[None] == words[:, None, None]                           # (K, B, T)
     k, b = np.nonzero(stands.any(2))
     columns = p.embed_to_hid_weights.reshape(-1, p.arch.context_len, D)        # (H, T, D)
-    push = delta * np.einsum("nt,htn->nh", stands[k, b].astype(float), columns[:, :, dims[k]])
+    push = np.broadcast_to(delta, (len(words), 1))[k] * np.einsum("nt,htn->nh", stands[k, b].astype(s.z.dtype), columns[:, :, dims[k]])
     u = s.u[b] + push
     smooth = np.ones(len(words), bool)
     if s.name == "relu": np.logical_and.at(smooth, k, ((u.real > 0) == (s.u[b] > 0)).all(1))
@@ -84,8 +84,9 @@ def _push_embeddings(s, words, dims, delta):
     return out, smooth
 
 def pushed_losses(s, name: str, where: tuple, delta):
-    "(K, B) surprises after pushing entries `where` of an array by delta, and (K,) whether no ReLU crossed its kink."
-    p, K, one = s.params, len(where[0]), np.ones((len(where[0]), len(s.targets)))
+    "(K, B) surprises after pushing entries `where` of an array by delta (one number, or (K, 1)), all in the network's own precision; (K,) whether no ReLU crossed its kink."
+    delta = np.asarray(delta, np.result_type(s.z.dtype, np.complex64) if np.iscomplexobj(delta) else s.z.dtype)
+    K, one = len(where[0]), np.ones((len(where[0]), len(s.targets)), s.z.dtype)
     if name == "word_embedding_weights": return _push_embeddings(s, *where, delta)
     if name == "embed_to_hid_weights": return _push_hidden(s, where[0], delta * s.e[:, where[1]].T)
     if name == "hid_bias": return _push_hidden(s, where[0], delta * one)

@@ -128,16 +128,17 @@ def distinct_examples(inputs,              # (N, T)
                       vocab_size: int,     # V
                      ) -> tuple:           # (M, T) contexts, (K,) context of each kind of example, (K,) its target, (K,) how often it occurs
     "Examples without repeats: distinct contexts, and the distinct (context, target) pairs with their counts."
-    codes = np.zeros(len(inputs), np.int64)
-    if float(vocab_size) ** (inputs.shape[1] + 1) < 2 ** 63:
-        for column in inputs.T: codes = codes * vocab_size + column
-    else: codes = np.unique(inputs, axis=0, return_inverse=True)[1].ravel()
-    pairs, first, counts = np.unique(codes * vocab_size + targets, return_index=True, return_counts=True)
-    new = np.r_[True, pairs[1:] // vocab_size != pairs[:-1] // vocab_size]
-    return inputs[first[new]], np.cumsum(new) - 1, pairs % vocab_size, counts
+    V, T = vocab_size, inputs.shape[1]
+    small = float(V) ** (T + 1) < 2 ** 63                                 # then an example is one whole number, its words the digits
+    rows, codes = (None, np.zeros(len(inputs), np.int64)) if small else np.unique(inputs, axis=0, return_inverse=True)
+    for column in inputs.T if small else (): codes = codes * V + column
+    pairs, counts = np.unique(codes.ravel() * V + targets, return_counts=True)
+    context = pairs // V; new = np.r_[True, context[1:] != context[:-1]]
+    contexts = (context[new, None] // V ** np.arange(T)[::-1] % V).astype(inputs.dtype) if small else rows
+    return contexts, np.cumsum(new) - 1, pairs % V, counts
 
-def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chunk: int = 4096) -> float:
-    "Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time."
+def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chunk: int = 512) -> float:
+    "Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time: their scores should fit into a core's own cache."
     total, tiny = 0.0, np.finfo(params.dtype).tiny
     for start in range(0, len(contexts), chunk):
         p = forward(params, contexts[start:start + chunk]).output_layer

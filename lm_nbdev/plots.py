@@ -9,13 +9,13 @@ from matplotlib import pyplot as plt
 
 # %% auto #0
 __all__ = ['COLOURS', 'STYLE', 'KINDS', 'ENGINES', 'use_style', 'small_png', 'canvas', 'short', 'plain', 'label_end',
-           'word_frequencies', 'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction', 'class_palette',
-           'text_map', 'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table', 'schedules',
-           'training_curves', 'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve', 'size_sweep',
-           'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells', 'map_convergence',
-           'map_grid', 'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap', 'interactive_map',
-           'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points', 'live_curves', 'throughput',
-           'who_wins']
+           'few_colours', 'word_frequencies', 'co_occurrence', 'loss_by_epoch', 'dimension_sweep', 'direction',
+           'class_palette', 'text_map', 'network_shapes', 'param_growth', 'activation_curves', 'valley', 'bug_table',
+           'schedules', 'training_curves', 'mixture', 'by_frequency', 'calibration', 'distances', 'learning_curve',
+           'size_sweep', 'novelty_bars', 'seed_ranks', 'pulled_apart', 'surprise_picture', 'neighbour_bells',
+           'map_convergence', 'map_grid', 'map_quality', 'step_parts', 'range_test', 'same_budget', 'turned', 'WordMap',
+           'interactive_map', 'network_to_scale', 'valley_here', 'next_words', 'glove_panel', 'word_points',
+           'live_curves', 'throughput', 'who_wins']
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
@@ -33,16 +33,15 @@ def use_style():
 
 def small_png(fig,                       # a figure
               density: float = 2,        # pixels drawn for each pixel shown
+              colours: int = 256,        # at most
              ) -> tuple:                 # PNG bytes, {"width", "height"} to show it at
-    "A figure as a PNG of at most 256 colours, drawn at a multiple of the size it is shown at."
+    "A figure as a PNG of few colours, drawn at a multiple of the size it is shown at."
     import io
     from PIL import Image
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=density * fig.dpi, bbox_inches="tight", facecolor="white")
-    image = Image.open(buffer).convert("RGB")
-    out = io.BytesIO()
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-    return out.getvalue(), {"width": round(image.width / density), "height": round(image.height / density)}
+    width, height = Image.open(buffer).size
+    return few_colours(buffer.getvalue(), colours), {"width": round(width / density), "height": round(height / density)}
 
 _ONE_AT_A_TIME = threading.Lock()    # a control may draw in a thread of its own, and matplotlib's settings belong to all threads
 
@@ -63,9 +62,21 @@ def plain(text, most: int = 40) -> str:
     "A word or name as it is (but `short`): a `$` in it starts no formula."
     return short(text, most).replace("$", r"\$")
 
+# %% ../nbs/10_plots.ipynb #ed2820ad
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
     ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
+
+# %% ../nbs/10_plots.ipynb #f016dfdf
+def few_colours(png: bytes,              # a picture
+                colours: int = 256,      # at most
+               ) -> bytes:               # the same as PNG, some three times smaller
+    "A PNG with few colours, for files that are kept. Up to 64 are chosen as far apart as they are in the picture, so that no hue is lost."
+    import io
+    from PIL import Image
+    out, method = io.BytesIO(), Image.Quantize.MAXCOVERAGE if colours <= 64 else Image.Quantize.MEDIANCUT
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 # %% ../nbs/10_plots.ipynb #04abe244
 def word_frequencies(vocab: list,        # V words
@@ -751,6 +762,8 @@ def valley_here(steps, errors,             # eps, and the relative error with ea
     ax.axhline(tolerance, color=COLOURS["original"], ls="--"); ax.annotate("tolerance", (max(steps), tolerance), xytext=(4, 4), textcoords="offset points", color="#555555")
     ax.plot(eps, max(error, 1e-17), "o", ms=12, color=COLOURS["bad"] if error > tolerance else COLOURS["good"], clip_on=False, zorder=5)
     ax.invert_xaxis(); ax.set(xlabel="step ε (smaller to the right)", ylabel="relative error", ylim=(5e-18, 3))
+    power = lambda v, _: "10" + str(round(np.log10(v))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))       # as text: formulas take longer than the rest of the picture
+    ax.xaxis.set_major_formatter(power); ax.yaxis.set_major_formatter(power)
     return fig
 
 def next_words(words: list,                # what may come next
@@ -770,7 +783,7 @@ def glove_panel(history: dict,             # losses by epoch: train, valid
                 runs: dict,                # {d: (final train, final valid)}
                 d: int):
     "Loss while training, and what earlier dimensions ended with."
-    fig, (left, right) = canvas(10, 3.6, columns=2)
+    fig, (left, right) = canvas(8.6, 3.6, columns=2)
     for ax, series, marker in ((left, {k: (np.arange(1, len(v)), v[1:]) for k, v in history.items()}, "-"), (right, {k: (sorted(runs), [runs[x][i] for x in sorted(runs)]) for i, k in enumerate(("train", "valid"))}, "o-")):
         for name, (x, y) in series.items():
             ax.plot(x, y, marker, ms=5, lw=2, color=COLOURS[name], label={"train": "training", "valid": "held out"}[name])
@@ -794,13 +807,16 @@ def word_points(points,                    # (V, 2)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
-    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(4, 3), textcoords="offset points", parse_math=False, **kw)
+    edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])                      # what stands far right is named to its left
+    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(-4 if points[i, 0] > edge else 4, 3), ha="right" if points[i, 0] > edge else "left", textcoords="offset points", parse_math=False, **kw)
     for i in named:
         if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
     for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
     if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
     for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(kind))
-    if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.04), ncols=5)
+    low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)      # places by hand: to find them takes as long as the picture
+    fig.set_layout_engine("none"); ax.set_position([.07 if axes[1] else .01, low, .92 if axes[1] else .98, .93 - low])
+    if classes: ax.legend(loc="lower center", bbox_to_anchor=(.5, 0), bbox_transform=fig.transFigure, ncols=5)
     ax.set(xlabel=axes[0], ylabel=axes[1], title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
     return fig
 
@@ -809,7 +825,7 @@ def live_curves(history: dict,             # lists step, train_ce, valid_step, v
                 lines: dict,               # {name: (cross-entropy, colour)}
                 total: int):               # steps in all
     "Cross-entropy while it trains: training thin, validation with dots, what there is to beat as lines."
-    fig, ax = canvas(9, 4.2)
+    fig, ax = canvas(8, 4.2)
     ax.plot(history["step"], history["train_ce"], lw=1, color=COLOURS["train"], label="training (last steps)")
     ax.plot(history["valid_step"], history["valid_ce"], "o-", ms=5, lw=2, color=COLOURS["valid"], label="validation")
     for place, (name, (ce, colour)) in enumerate(sorted(lines.items(), key=lambda kv: kv[1][0])):

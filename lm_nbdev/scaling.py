@@ -180,7 +180,7 @@ def local_cluster(memory: int = 1 << 30):       # bytes for this process and bot
     from distributed import Client, LocalCluster
     _enough(memory)
     settings = {"distributed.worker.daemon": False, "distributed.worker.memory.target": .5, "distributed.worker.memory.spill": .6}
-    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client: yield client
+    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
 
 @contextmanager
 def _dask(client, memory):
@@ -350,12 +350,14 @@ def grow_text(tokens: list,            # to start from, as `tokenize` gives them
 
 # %% ../nbs/12_scaling.ipynb #7da2b397
 def race(contestants: dict,           # {name: function to time}
-         rounds: int = 5) -> dict:    # {name: median seconds}
+         rounds: int = 5,
+         summary=np.median,           # of the seconds of the rounds; `min` where the machine is busy
+        ) -> dict:                    # {name: seconds}
     "Each in turn, again and again, so that what disturbs the machine disturbs all; the first round is for warming up."
     times = {name: [] for name in contestants}
     for _ in range(whole(rounds, "rounds") + 1):
         for name, go in contestants.items(): start = time.perf_counter(); go(); times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(t[1:])) for name, t in times.items()}
+    return {name: float(summary(t[1:])) for name, t in times.items()}
 
 # %% ../nbs/12_scaling.ipynb #fa60dbd6
 def kneser_ney_from_counts(rows: np.ndarray,       # (M, n) different n-grams
@@ -636,12 +638,23 @@ def train_torch(corpus: Corpus,                       # what to learn from
 def _distinct_of(split, V): return distinct_examples(np.asarray(split.inputs), np.asarray(split.targets), V)
 
 # %% ../nbs/12_scaling.ipynb #d19e3224
+def _best_threads(run):
+    "One thread for a small network, which threads that wait for each other would only slow down; else one or all, whichever computes a gradient faster here and now (on a busy machine: one)."
+    import torch
+    a, B, most = run.params.arch, run.config.batch_size, torch.get_num_threads()
+    if most == 1 or run.device.type != "cpu" or B * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) < 30e6: return 1
+    if run.world > 1: return most                                           # each process has its share already
+    def go(threads): torch.set_num_threads(threads); _gradient(run, run.corpus.train.inputs[:B], run.corpus.train.targets[:B])
+    try: seconds = race({t: partial(go, t) for t in (1, most)}, 2, min)
+    finally: torch.set_num_threads(most)
+    return min(seconds, key=seconds.get)
+
 @contextmanager
 def _few_threads(run):
-    "A small network is faster on one core: threads that wait for each other cost more than they bring."
     import torch
-    a, before = run.params.arch, torch.get_num_threads()
-    if run.config.batch_size * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) < 30e6: torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    if not hasattr(run, "threads"): run.threads = _best_threads(run)
+    torch.set_num_threads(run.threads)
     try: yield
     finally: torch.set_num_threads(before)
 

@@ -8,9 +8,10 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import weakref
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from .model import _GELU, Model, distinct_examples, same_vocabulary, weighted_cr
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'CHECKPOINT', 'bend', 'FusedStep', 'Optimizer', 'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSProp',
            'Adam', 'AdamW', 'learning_rate', 'TrainConfig', 'TrainResult', 'Progress', 'corpus_fingerprint',
-           'save_checkpoint', 'read_checkpoint', 'restore', 'start_params', 'train', 'range_test']
+           'save_checkpoint', 'read_checkpoint', 'restore', 'start_params', 'Turns', 'train', 'range_test']
 
 # %% ../nbs/06_training.ipynb #b90b02ff
 def bend(name: str,      # activation
@@ -48,11 +49,11 @@ class _Slice:
     "Loss and gradient of up to `size` examples, on arrays that are made here, once."
     def __init__(self, params, size, dropout, embedding_dropout, rng):
         a, f, self.params, self.rng = params.arch, params.dtype, params, rng
-        self.grad, self.rates, self.ones_V, self.steps_D = Params(a, f), (embedding_dropout, dropout), np.ones(a.vocab_size, f), np.arange(a.embedding_dim)
+        self.grad, self.rates, self.ones_V, self.steps_D, self.tiny = Params(a, f), (embedding_dropout, dropout), np.ones(a.vocab_size, f), np.arange(a.embedding_dim), np.finfo(f).tiny
         TD, H, V = a.context_len * a.embedding_dim, a.num_hid, a.vocab_size
         wide = dict(e=(TD,), u=(H,), t=(H,), h=(H,), slope=(H,), z=(V,), sums=(), share=(), p=(), e_mask=(TD,) if embedding_dropout else (0,), h_mask=(H,) if dropout else (0,))
         self.buffers = {name: np.empty((size, *shape), f) for name, shape in wide.items()}
-        self.buffers |= dict(ones=np.ones(size, f), row=np.arange(size) * V, ids=np.empty(size, np.intp), where=np.empty((size, a.context_len, a.embedding_dim), np.intp))
+        self.buffers |= dict(ones=np.ones(size, f), row=np.arange(size) * V, ids=np.empty(size, np.intp), begin=np.empty((size, a.context_len), np.intp), where=np.empty((size, a.context_len, a.embedding_dim), np.intp))
         self.views = {}
 
     def first(self, n):
@@ -60,7 +61,7 @@ class _Slice:
         if n not in self.views:
             v = self.views[n] = SimpleNamespace(**{name: array[:n] for name, array in self.buffers.items()})
             D = self.params.arch.embedding_dim
-            v.e_rows, v.e_flat, v.z_flat, v.share_column, v.where_rows, v.where_flat = v.e.reshape(-1, D), v.e.reshape(-1), v.z.reshape(-1), v.share[:, None], v.where.reshape(-1, D), v.where.reshape(-1)
+            v.e_rows, v.e_flat, v.z_flat, v.share_column, v.begin_column, v.where_flat = v.e.reshape(-1, D), v.e.reshape(-1), v.z.reshape(-1), v.share[:, None], v.begin[:, :, None], v.where.reshape(-1)
         return self.views[n]
 
     def draw(self, mask, rate):
@@ -96,12 +97,48 @@ def _run(self, x, y, total):
     np.dot(v.u, p.embed_to_hid_weights, out=v.e)
     if self.rates[0]: v.e *= v.e_mask
     table = g.word_embedding_weights.reshape(-1); table.fill(0)
-    np.multiply(x.reshape(-1, 1), D, out=v.where_rows); v.where_rows += self.steps_D
+    np.multiply(x, D, out=v.begin); np.add(v.begin_column, self.steps_D, out=v.where)
     np.add.at(table, v.where_flat, v.e_flat)
-    v.p *= total; np.maximum(v.p, np.finfo(v.p.dtype).tiny, out=v.p); np.log(v.p, out=v.p)
+    v.p *= total; np.maximum(v.p, self.tiny, out=v.p); np.log(v.p, out=v.p)
     return -float(v.p @ v.ones)
 
 _Slice.forward, _Slice.run = _forward, _run
+
+# %% ../nbs/06_training.ipynb #2fd55032
+class _Job:
+    "A piece of work that two threads may take, and one does."
+    def __init__(self, work, args): self.work, self.args, self.error, self.begun, self.ended = work, args, None, threading.Lock(), threading.Lock(); self.ended.acquire()
+    def take(self): return self.begun.acquire(blocking=False)
+    def do(self):
+        try: self.value = self.work(*self.args)
+        except BaseException as e: self.error = e
+        self.ended.release()
+
+def _serve(call, board):
+    with np.errstate(all="ignore"):                                     # each thread has an errstate of its own
+        while board.open:
+            call.acquire(); job = board.job
+            if job is not None and job.take(): job.do()
+            del job
+
+class _Helper:
+    "A second thread: `start(work, *args)`, do something else, `result()`. What it has not begun by then is done by the one who asks."
+    def __init__(self):
+        self.call, self.board = threading.Lock(), SimpleNamespace(job=None, open=True); self.call.acquire()
+        threading.Thread(target=_serve, args=(self.call, self.board), daemon=True).start()
+        weakref.finalize(self, _Helper.wake, self.call, self.board, None, False)  # the thread goes when its owner goes
+    def wake(call, board, job, open=True):
+        board.job, board.open = job, open
+        if call.locked(): call.release()                                # else it has not yet heard the last call
+    def start(self, work, *args): _Helper.wake(self.call, self.board, _Job(work, args))
+    def result(self, own=True):             # own=False: leave it to the helper
+        job = self.board.job
+        if own and job.take(): job.do()
+        else: job.ended.acquire()
+        self.board.job = None
+        if job.error is None: return job.value
+        try: raise job.error
+        finally: job.error = None                                       # an error that is kept keeps all that it passed through alive
 
 # %% ../nbs/06_training.ipynb #dea6a5d0
 class FusedStep:
@@ -119,22 +156,19 @@ class FusedStep:
         self.params, self.half = params, -(-batch_size // 2) if halves else batch_size
         self.slices = [_Slice(params, self.half, dropout, embedding_dropout, np.random.default_rng([*np.atleast_1d(seed), i])) for i in range(2 if halves else 1)]
         self.grad, self.threads = self.slices[0].grad, 2 if halves and (os.cpu_count() or 1) > 1 else 1
-        self.helper = ThreadPoolExecutor(1) if self.threads > 1 else None
+        self.helper = _Helper() if self.threads > 1 else None
 
     def __call__(self, x, y) -> float:
         n, B = self.half, len(y)
         if B <= n: return self.slices[0].run(x, y, B) / B
         first, second = self.slices
         if self.helper:
-            other = self.helper.submit(self._quietly, x[n:], y[n:], B)
+            self.helper.start(second.run, x[n:], y[n:], B)
             try: loss = first.run(x[:n], y[:n], B)
-            finally: rest = other.result()
+            finally: rest = self.helper.result()
         else: loss, rest = first.run(x[:n], y[:n], B), second.run(x[n:], y[n:], B)
         self.grad.flat += second.grad.flat
         return (loss + rest) / B
-
-    def _quietly(self, *batch):
-        with np.errstate(all="ignore"): return self.slices[1].run(*batch)       # each thread has an errstate of its own
 
 # %% ../nbs/06_training.ipynb #bc86e965
 class Optimizer:
@@ -305,7 +339,7 @@ class _Run:
         self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
         self.fused = FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout, config.embedding_dropout, [config.seed, 2])
         self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
-        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse = 0, 0.0, 0.0, 0, float("inf"), 0
+        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse, self.whole = 0, 0.0, 0.0, 0, float("inf"), 0, True
         self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
         self.per_epoch = -(-len(corpus.train) // config.batch_size)
         self.total, self.every = self.per_epoch * config.epochs, config.eval_every or self.per_epoch
@@ -324,9 +358,10 @@ class _Run:
 
     def advance(self, x, y):
         "One step. Raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
-        loss = self.fused(x, y)
-        self.optimizer.update(self.params.flat, self.fused.grad.flat, self.rate())
-        self.step += 1; self.loss_sum += loss; self.loss_count += 1
+        self.whole = False                                              # a step is under way
+        loss, self.latest_rate = self.fused(x, y), self.rate()
+        self.optimizer.update(self.params.flat, self.fused.grad.flat, self.latest_rate)
+        self.step += 1; self.loss_sum += loss; self.loss_count += 1; self.whole = True
         return loss
 
     def measure(self, valid): return weighted_cross_entropy(self.params, *valid)
@@ -411,6 +446,35 @@ class _PoliteInterrupt:
     def __exit__(self, *_):
         if self.installed: signal.signal(signal.SIGINT, self.before)
 
+# %% ../nbs/06_training.ipynb #dfeb0f07
+class Turns:
+    "Work in bursts: while other programs hold up this thread, in turns with a second one. `run(work, items)` calls `work(*item)` for some of an iterator's items and returns the results, [] at its end."
+    def __init__(self, seconds: float = 0.0005,     # length of a burst (at least one item)
+                 keep: int = 200,                   # bursts to go on taking turns after time went missing
+                 two: bool = True,                  # False: never
+                ):
+        self.seconds, self.keep, self.left, self.second = seconds, keep, 0, False
+        self.helper = _Helper() if two and (os.cpu_count() or 1) > 1 else None
+
+    def run(self, work, items) -> list:
+        self.second = bool(self.helper and self.left and not self.second); self.left = max(self.left - 1, 0)
+        if self.second: self.helper.start(self.burst, work, items); return self.helper.result(own=False)
+        wall, own = time.perf_counter(), time.thread_time()
+        results = self.burst(work, items)
+        if (time.perf_counter() - wall) - (time.thread_time() - own) > self.seconds / 4: self.left = self.keep
+        return results
+
+    def burst(self, work, items):
+        end, results = time.perf_counter() + self.seconds, []
+        for item in items:
+            results.append(work(*item))
+            if time.perf_counter() >= end: break
+        return results
+
+    def settle(self):
+        "Wait until no burst is under way (after an interruption)."
+        if self.helper and (job := self.helper.board.job) and not job.take(): job.ended.acquire()
+
 # %% ../nbs/06_training.ipynb #08929ce3
 def train(corpus: Corpus,                       # what to learn from
           config: TrainConfig = TrainConfig(),  # the recipe; left out when a checkpoint is resumed: the checkpoint's
@@ -448,31 +512,34 @@ def _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
     def save():
         run.seconds = time.perf_counter() - start
         if checkpoint is not None: save_checkpoint(run, checkpoint)
-    def tell(validated, rate):
+    def tell(validated):
         mean = float(np.mean(recent)) if recent else run.history["train_ce"][-1]; recent.clear()
-        return callback(Progress(run.step, run.total, time.perf_counter() - start, mean, (run.history["valid_ce"] or [None])[-1], validated, rate, run.history, run.params, corpus.vocab))
+        return callback(Progress(run.step, run.total, time.perf_counter() - start, mean, (run.history["valid_ce"] or [None])[-1], validated, run.latest_rate, run.history, run.params, corpus.vocab))
     def interrupted(): save(); return f"interrupted at step {run.step:,}; the best model so far is kept"
-    whole = True                                                        # False while a step is under way
+    marks, batches = [n for n in (run.every, checkpoint_every, callback and callback_every) if n], run.batches()
+    turns = Turns(two=run.fused.threads == 1)
     try:
         with _PoliteInterrupt() as ctrl_c:
-            for x, y in run.batches():
+            while run.step < run.total:
                 if config.patience is not None and run.worse > config.patience: break
                 if ctrl_c.asked: return interrupted()
-                rate, whole = run.rate(), False
-                recent.append(run.advance(x, y)); whole = True; bar.update()
+                ahead = min([run.total - run.step] + [n - run.step % n for n in marks])       # until there is something to do beside
+                losses = turns.run(run.advance, islice(batches, ahead)); recent += losses; bar.update(len(losses))
                 validate = run.step % run.every == 0 or run.step == run.total
                 if validate: bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats")
                 if validate or checkpoint_every and run.step % checkpoint_every == 0: save()
-                if callback and (validate or run.step % callback_every == 0) and tell(validate, rate):
+                if callback and (validate or run.step % callback_every == 0) and tell(validate):
                     save(); return f"stopped on request at step {run.step:,}"
         if run.step < run.total: return f"stopped at step {run.step:,}: validation no longer fell"
         return f"went through all {config.epochs} epochs"
     except FloatingPointError:
-        return f"ended at step {run.step + (not whole):,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
-    except KeyboardInterrupt: return interrupted() if whole else f"interrupted at step {run.step:,}; the best model so far is kept"
+        return f"ended at step {run.step + (not run.whole):,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
+    except KeyboardInterrupt:
+        turns.settle()
+        return interrupted() if run.whole else f"interrupted at step {run.step:,}; the best model so far is kept"
     finally:
         bar.close(); run.seconds = time.perf_counter() - start
-        if not run.history["step"] and whole and np.isfinite(run.params.flat).all(): run.best[:] = run.params.flat            # never validated: what there is
+        if not run.history["step"] and run.whole and np.isfinite(run.params.flat).all(): run.best[:] = run.params.flat            # never validated: what there is
 
 # %% ../nbs/06_training.ipynb #f1960bb6
 def range_test(corpus: Corpus,

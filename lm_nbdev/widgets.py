@@ -16,7 +16,7 @@ from .architecture import Architecture
 from .backprop import back_propagate, loss_derivative
 from .data import Corpus, UnknownWord, word_counts, word_ids
 from .glove import Glove, log_co_occurrence, neighbours, train_glove
-from .gradcheck import BUGS, faulty_gradient, relative_error, summed_loss, surprises
+from .gradcheck import BUGS, _State, faulty_gradient, pushed_losses, relative_error
 from .model import Model, same_vocabulary
 from .ngrams import KneserNey
 from .training import TrainConfig, train
@@ -40,7 +40,7 @@ def labelled(kind,                  # a widget class
 
 def button(label: str, hint: str, css: str, then, **kwargs):
     "A button that calls `then()`."
-    b = ipw.Button(description=label, tooltip=hint, layout=ipw.Layout(width="auto"), **kwargs)
+    b = ipw.Button(description=label, tooltip=hint, layout=ipw.Layout(width="auto", flex="0 0 auto"), **kwargs)
     b.add_class(css); b.on_click(lambda _: then())
     return b
 
@@ -48,13 +48,13 @@ def table_html(rows,                # lists of cells
                head=(),             # names of the columns
               ) -> str:             # HTML; every cell is escaped
     "A small table. Whatever the cells hold is shown as text."
-    side = lambda i: f"text-align:{'right' if i else 'left'};padding:1px 12px 1px 0"
+    side = lambda i: ("text-align:right;white-space:nowrap" if i else "text-align:left;overflow-wrap:anywhere") + ";padding:1px 12px 1px 0"
     line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i)}'>{escape(str(c))}</{tag}>" for i, c in enumerate(cells)) + "</tr>"
-    return "<table>" + (line(head, "th") if head else "") + "".join(line(r, "td") for r in rows) + "</table>"
+    return "<table style='line-height:1.5'>" + (line(head, "th") if head else "") + "".join(line(r, "td") for r in rows) + "</table>"
 
 def png_bytes(fig) -> bytes:
     "A figure as PNG."
-    buffer = io.BytesIO(); fig.savefig(buffer, format="png", dpi=1.25 * fig.dpi)
+    buffer = io.BytesIO(); fig.savefig(buffer, format="png", dpi=1.25 * fig.dpi, pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 def picture_html(png: bytes,        # a picture
@@ -70,8 +70,14 @@ class Shown:
     def draw(self, fig,              # a figure
              alt: str):              # what it shows, in words
         "Show a figure."
-        self._png = png_bytes(fig)
+        self._png, self._shown = png_bytes(fig), None
         self.image.value = picture_html(self._png, alt)
+
+    def redraw(self, key,            # all that the picture depends on
+               make,                 # makes the figure
+               alt: str):
+        "Show what `make()` draws, unless it stands there already: drawing takes longer than most answers."
+        if self._png is None or key != self._shown: self.draw(make(), alt); self._shown = key
 
     @property
     def picture(self) -> bytes:
@@ -84,7 +90,7 @@ class Shown:
                 f"from code, `.value` reads and sets its state and `.picture` is what it draws. Now: {self.value}")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        picture = base64.b64encode(self.picture).decode()
+        picture = base64.b64encode(plots.few_colours(self.picture, 64)).decode()          # it is stored in the notebook
         model = getattr(self.view, "_model_id", None) or self.view.model_id
         return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": model}, "image/png": picture, "text/plain": repr(self)}
 
@@ -92,10 +98,10 @@ class Shown:
 class Control(Shown):
     "A control: `value` reads and sets its state, `view` is its widget, `picture` what it draws, `close()` ends it."
     def __init__(self, fields: dict, *columns):        # widgets with a `value`, by name; columns of widgets, left to right
-        self.fields, self._lock, self._held, self._png = fields, threading.RLock(), False, None
+        self.fields, self._lock, self._held, self._png, self._shown = fields, threading.RLock(), False, None, None
         for name, field in fields.items(): field.add_class("lm-" + name.replace("_", "-")); field.observe(self._changed, "value")
-        boxes = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0")) for c in columns]
-        self.view = ipw.HBox(boxes, layout=ipw.Layout(flex_flow="row wrap"))
+        self.columns = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0", flex="1 1 30em" if getattr(self, "image", None) in c else "0 1 30em")) for c in columns]
+        self.view = ipw.HBox(self.columns, layout=ipw.Layout(flex_flow="row wrap"))        # a picture takes what width there is, and goes below where there is little
         self.view.add_class("lm-control"); self.view.add_class("lm-" + self.kind.replace("_", "-"))
 
     def _parts(self, *names):
@@ -235,7 +241,7 @@ def show_glove(self):
     d, *rest = key = self._key()
     runs = {k[0]: (g.history["train"][-1], g.history.get("valid", g.history["train"])[-1]) for k, g in self.runs.items() if list(k[1:]) == rest}
     g, vocab = self.runs.get(key), self.corpus.vocab
-    self.draw(plots.glove_panel(g.history if g else {}, runs, d), f"losses for d = {d}; {len(runs)} dimensions so far")
+    self.redraw((key, id(g), *runs.items()), lambda: plots.glove_panel(g.history if g else {}, runs, d), f"losses for d = {d}; {len(runs)} dimensions so far")
     self.near.value = self.map.value = ""
     self.summary.value = f"<b>d = {d}: {len(vocab) * (d + 1):,} numbers</b>" + (f"; loss {g.history['train'][-1]:,.0f}" if g else "; not trained with these settings yet")
     if not g: return
@@ -256,7 +262,7 @@ class GloveExplorer(Working):
                   "smoothing": labelled(ipw.FloatLogSlider, "smoothing", value=.5, base=10, min=-3, max=2, step=.1, readout_format=".3g"),
                   "learning_rate": labelled(ipw.FloatSlider, "rate × V", value=.2, min=.01, max=1, step=.01),
                   "word": labelled(ipw.Combobox, "a word", value=corpus.examples.words[0], options=tuple(corpus.vocab), continuous_update=True)}
-        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="20em")); self.bar.add_class("lm-bar")
+        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="10em", flex="1 1 auto")); self.bar.add_class("lm-bar")
         self._parts("message", "image", "map", "near", "summary")
         row = ipw.HBox([button("Train", "fit vectors with these settings", "lm-train", self.start, button_style="primary"), button("Stop", "end training", "lm-stop", self.stop), self.bar])
         super().__init__(fields, [*fields.values(), row, self.summary, self.message, self.near], [self.image, self.map])
@@ -286,18 +292,16 @@ STEPS = 10.0 ** np.linspace(-12, 0, 37)
 
 def entry_error(model: Model, inputs, targets,     # the network in some precision, (B, T), (B,)
                 name: str, index: tuple,           # an array (or "softmax_inputs"), and the place in it
-                eps: float, analytic: float,       # the push; the value to compare with
-               ) -> tuple:                         # numerical value, relative error
+                eps, analytic: float,              # the push, or several; the value to compare with
+               ) -> tuple:                         # numerical value, relative error: numbers, or arrays for several pushes
     "One entry's centred difference, with every number in the model's own precision, and how far the analytic one is from it."
-    p, losses = model.params.copy(), []
-    if name == "softmax_inputs": z = np.log(np.maximum(model.compute_activations(inputs).output_layer, np.finfo(p.dtype).tiny))
-    array = z if name == "softmax_inputs" else getattr(p, name)
-    old, eps = array[index], p.dtype.type(eps)
-    for push in (eps, -eps):
-        array[index] = old + push
-        losses.append(surprises(z, targets).sum() if name == "softmax_inputs" else summed_loss(p, inputs, targets))
-    n = float((losses[0] - losses[1]) / (2 * eps))
-    return n, float(relative_error(analytic, n))
+    s, steps = _State(model.params, inputs, targets), np.atleast_1d(eps).astype(model.params.dtype)
+    old = (s.z if name == "softmax_inputs" else getattr(model.params, name))[index]
+    pushes = old + np.concatenate([steps, -steps]) - old               # what arrives of a push, after rounding
+    losses, _ = pushed_losses(s, name, tuple(np.full(len(pushes), i) for i in index), pushes[:, None])
+    up, down = np.split(losses.sum(axis=1), 2)
+    n = ((up - down) / (2 * steps)).astype(float); error = relative_error(analytic, n)
+    return (n, error) if np.ndim(eps) else (float(n[0]), float(error[0]))
 
 def entry_name(corpus, name, index, inputs):
     "What an entry stands for, in words."
@@ -314,7 +318,7 @@ def show_gradient(self):
     array, row, column, eps, precision, bug = self.value.values()
     g = self.gradient(array); index = (row, column)[:g.ndim]; analytic = float(g[index])
     model, key = self.models[precision], (array, index, precision, bug)
-    if key not in self._valleys: self._valleys = {key: [entry_error(model, self.x, self.y, array, index, e, analytic)[1] for e in STEPS]}     # only the present one is kept
+    if key not in self._valleys: self._valleys = {key: entry_error(model, self.x, self.y, array, index, STEPS, analytic)[1]}     # only the present one is kept
     number, error = entry_error(model, self.x, self.y, array, index, eps, analytic)
     self.draw(plots.valley_here(STEPS, self._valleys[key], eps, error), f"relative error {error:.1e} at a step of {eps:.1e}")
     self.entry.value = f"<b>{escape(array.replace('_', ' '))} [{', '.join(map(str, index))}]</b><br>{escape(entry_name(self.corpus, array, index, self.x))}"
@@ -406,7 +410,7 @@ def show_next(self):
     if len(words) < T: raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
     context = " ".join(words[-T:])
     best, columns, total = candidates(self.model, self.corpus, context)
-    self.draw(plots.next_words(best, columns), f"what may follow {context}: " + ", ".join(best))
+    self.redraw(context, lambda: plots.next_words(best, columns), f"what may follow {context}: " + ", ".join(best))
     self.offer(self.go_on, [(w, " ".join(words + [w]) + " ") for w in best])
     seen = find_occurrences(self.corpus, context)
     self.occurrences.value = f"<b>{escape(context)}</b> " + (f"occurred {total:,}× in training, followed by " + escape(", ".join(f"{w} {n}×" for w, n in seen[:8])) + (" …" if len(seen) > 8 else "") if seen else "never occurred in training")
@@ -477,7 +481,7 @@ def reference_lines(corpus: Corpus) -> dict:      # {name: (nats, colour)}
 def show_training(self):
     "Curves, and what the network says about the typed context at this moment."
     h, total = self.curves, max(self.total, 1)
-    self.draw(plots.live_curves(h, self.lines, total), f"cross-entropy over {total:,} steps")
+    self.redraw((len(h["step"]), len(h["valid_step"]), total, *self.lines), lambda: plots.live_curves(h, self.lines, total), f"cross-entropy over {total:,} steps")
     self.bar.max, self.bar.value = total, h["step"][-1] if h["step"] else 0
     best = f"; best validation {min(h['valid_ce']):.3f} nats" if h["valid_ce"] else ""
     self.state.value = f"<b>{escape(self.status)}</b>" + (f", step {h['step'][-1]:,} of {total:,}" if h["step"] else "") + best
@@ -577,8 +581,9 @@ def plotly_graph(click):                 # called with the number of the word th
     except ImportError: return None
     for size, symbol in ((7, "circle"), (14, "circle-open"), (18, "star")):
         graph.add_scatter(x=[], y=[], mode="markers+text", text=[], textposition="top center", hoverinfo="text", marker={"size": size, "symbol": symbol, "color": "#D55E00" if size == 18 else "black"})
-    graph.update_layout(width=760, height=560, template="simple_white", showlegend=False, dragmode="pan", margin=dict(l=10, r=10, t=40, b=10), hoverlabel_align="left")
+    graph.update_layout(width=640, height=540, template="simple_white", showlegend=False, dragmode="pan", margin=dict(l=10, r=10, t=30, b=10), hoverlabel=dict(align="left", bgcolor="white", font_color="black"))
     graph.update_xaxes(visible=False); graph.update_yaxes(visible=False)
+    graph._config = {"scrollZoom": True, "displaylogo": False}
     graph.data[0].on_click(lambda trace, points, state: points.point_inds and click(points.point_inds[0]))
     return graph
 
@@ -590,13 +595,13 @@ def class_colours(vocab, classes):
     of = {w: key[name] for name, words in classes.items() for w in words}
     return [of.get(w, "#999999") for w in vocab], key
 
-def show_graph(graph, points, vocab, colours, hover, chosen, near, title):
+def show_graph(graph, points, vocab, colours, hover, chosen, near):
     "Fill plotly's map; words are escaped, for plotly reads some HTML."
     words = [escape(w) for w in vocab]; pick = lambda ids: dict(x=points[ids, 0], y=points[ids, 1], text=[f"<b>{words[i]}</b>" for i in ids])
+    beside = [c if i != chosen and i not in near else "rgba(0,0,0,0)" for i, c in enumerate(colours)]        # they are named in bold
     with graph.batch_update():
-        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=words if len(words) <= 300 else None, hovertext=hover, marker_color=colours, textfont={"size": 9, "color": colours})
+        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=words if len(words) <= 300 else None, hovertext=hover, marker_color=colours, textfont={"size": 9, "color": beside})
         graph.data[1].update(**pick(list(near))); graph.data[2].update(**pick([chosen] if chosen is not None else []))
-        graph.layout.title = {"text": escape(title), "font": {"size": 14}}
 
 def show_map(self):
     "The chosen map, with the searched word and its neighbours."
@@ -612,10 +617,10 @@ def show_map(self):
     points, note = flat_points(X)[0], f"{name}: directions of most variance"
     if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:.3g}, seed {seed}, KL {done.kl:.3f} nats"
     elif layout == "t-SNE": note += " (press Lay out for t-SNE)"
-    self.note.value = escape(note) + " · " + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>" for n, c in self.key.items())
+    self.note.value = escape(note) + "&emsp;" + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>" for n, c in self.key.items())
     self.latest = partial(plots.word_points, points, vocab, classes=self.classes, chosen=chosen, near=near, named=list(range(min(60, len(vocab)))), title=note)
-    if self.graph is None: self.draw(self.latest(), note)
-    else: self._png = None; show_graph(self.graph, points, vocab, self.colours, self.hover(name), chosen, near, note)
+    if self.graph is None: self.redraw((note, chosen, *near), self.latest, note)
+    else: self._png = None; show_graph(self.graph, points, vocab, self.colours, self.hover(name), chosen, near)
     if problem: raise problem
 
 # %% ../nbs/11_playground.ipynb #7e246b71
@@ -624,14 +629,27 @@ class EmbeddingMap(Working):
     def __init__(self, vectors, vocab, classes, interactive):
         self.vectors, self.vocab, self.classes, self.maps, self._hover, self.latest = vectors, vocab, classes, {}, {}, None
         self.colours, self.key = class_colours(vocab, classes)
-        self.graph = plotly_graph(lambda i: self.fields["search"].set_trait("value", vocab[i])) if interactive else None
+        self.graph, self.over = None, False
         most = max(2.0, min(100.0, (len(vocab) - 1) / 3 - 1))
         fields = {"model": labelled(ipw.Dropdown, "model", options=list(vectors)), "layout": labelled(ipw.Dropdown, "layout", options=["PCA", "t-SNE"]),
                   "perplexity": labelled(ipw.FloatSlider, "perplexity", value=min(30.0, most), min=2, max=most, step=1), "seed": labelled(ipw.BoundedIntText, "seed", min=0, max=9999),
                   "search": labelled(ipw.Combobox, "search a word", options=tuple(vocab), continuous_update=True), "k": labelled(ipw.IntSlider, "neighbours", value=8, min=1, max=20)}
         self._parts("message", "image", "note", "list")
         row = ipw.HBox([button("Lay out", "t-SNE with these settings", "lm-layout-button", self.start, button_style="primary")])
-        super().__init__(fields, [*fields.values(), row, self.message, self.list], [self.note, self.graph if self.graph is not None else self.image])
+        super().__init__(fields, [*fields.values(), row, self.message, self.list], [self.note, self.image])
+        self.loading = threading.Thread(target=self._load, daemon=True, name="plotly for embedding_map")       # plotly takes a second or two to import: the picture is there before
+        if interactive: self.loading.start()
+        if interactive and "plotly.basewidget" in sys.modules: self.loading.join()
+
+    def _load(self):
+        "Plotly's map in the picture's place, where there is plotly."
+        graph = plotly_graph(lambda i: self.fields["search"].set_trait("value", self.vocab[i]))
+        if graph is None: return
+        with self._lock:
+            if self.over: graph.close(); return
+            self.graph, self.columns[1].children = graph, [self.note, graph]
+        self.view.add_class("lm-hover"); self.refresh()
+    def close(self): self.over = True; super().close()
 
     def update(self): show_map(self)
     def work(self, worker):
@@ -650,6 +668,7 @@ class EmbeddingMap(Working):
             if self._png is None or self.graph is not None: self._png = png_bytes(self.latest())
             return self._png
 
+# %% ../nbs/11_playground.ipynb #f1cc01d9
 def embedding_map(models,                      # a Model, a Glove, or a dict of them by name
                   corpus: Corpus = None,       # brings words for GloVe, and classes to colour
                   *, vocab: list = None, interactive: bool = True,

@@ -1,7 +1,11 @@
 "With LM_NBDEV_CI=1 a skipped test is a failed one: there, everything that a test may need is at hand. `--long` turns the fuzzing up."
 import os
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("course", deadline=None)          # how busy the machine is says nothing about what must hold
+hypothesis.settings.load_profile("course")
 
 
 def pytest_addoption(parser):

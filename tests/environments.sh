@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lowest and the newest versions that settings.ini allows, and nbdev 3 on a migrated copy: tests/environments.sh [lowest|newest|nbdev3 ...]
+# The lowest and the newest versions that settings.ini allows, nbdev 3 on a migrated copy, and Colab's widgets: tests/environments.sh [lowest|newest|nbdev3|widgets7 ...]
 # Each environment is made afresh in a temporary folder (or in $ENVIRONMENTS, where it is kept).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,4 +37,14 @@ nbdev3() {                       # the same modules from the same notebooks
      echo "nbdev 3 exports the same modules")
 }
 
-for part in "${@:-lowest newest nbdev3}"; do for p in $part; do echo "--- $p"; case $p in nbdev3) nbdev3 ;; *) versions "$p" ;; esac; done; done
+widgets7() {                     # ipywidgets 7.7.1 with the notebook page of its time: every control driven from Python; in the page: pytest -m long tests/test_browser.py
+    "$python" -m venv --clear "$where/widgets7"
+    { requirements newest | grep -v '^ipywidgets'; printf '%s\n' ipywidgets==7.7.1 'notebook>=6.5,<7'; } > "$where/widgets7.txt"
+    "$where/widgets7/bin/pip" install -q -r "$where/widgets7.txt"
+    "$where/widgets7/bin/pip" install -q --no-deps "$root"; "$where/widgets7/bin/pip" check
+    "$where/widgets7/bin/pip" list --format=freeze | grep -iE '^(ipywidgets|widgetsnbextension|notebook|nbclassic|ipykernel|jupyter_client|numpy|matplotlib)=='
+    rm -rf "$where/widgets7.tests"; mkdir "$where/widgets7.tests"; cp -r tests nbs settings.ini pytest.ini "$where/widgets7.tests"
+    (cd "$where/widgets7.tests" && PYTHONPATH= LM_NBDEV_CI= "$where/widgets7/bin/python" -m pytest -q -p no:cacheprovider $quiet tests/test_widgets.py)
+}
+
+for part in "${@:-lowest newest nbdev3 widgets7}"; do for p in $part; do echo "--- $p"; case $p in nbdev3) nbdev3 ;; widgets7) widgets7 ;; *) versions "$p" ;; esac; done; done

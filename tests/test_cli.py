@@ -60,3 +60,14 @@ def test_train_resumes_a_checkpoint_and_refuses_what_does_not_fit(trained):
         assert said.returncode == 2 and word in said.stderr and len(said.stderr.splitlines()) == 1, said.stderr
     (folder / "b.txt").write_text("a city of new york is big .\nthe city of new york was old .\n" * 60, encoding="utf-8")
     assert run("train", "--corpus", folder / "b.txt", "--resume", checkpoint, cwd=folder).returncode == 2
+
+
+def test_baseline_counts_compares_and_exports(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"the {a} {b} the {c} .\n" for a in ("cat", "dog") for b in ("sees", "hears", "finds") for c in ("house", "tree", "bird", "road")) * 20, encoding="utf-8")
+    (tmp_path / "b.txt").write_text("one two three four five .\n" * 60, encoding="utf-8")
+    assert run("train", "--corpus", "a.txt", "--epochs", "1", "--num-hid", "8", "--out", "m", cwd=tmp_path).returncode == 0
+    done = run("baseline", "--corpus", "a.txt", "--order", "3", "--model", "m/model.safetensors", "--arpa", "a.arpa", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for row in ("validation", "test", "unigram", "2-gram", "3-gram", "network", "mixture"): assert row in done.stdout
+    assert (tmp_path / "a.arpa").read_text(encoding="utf-8").startswith("\\data\\") and max(map(len, done.stdout.splitlines())) <= 80
+    other = run("baseline", "--corpus", "b.txt", "--model", "m/model.safetensors", cwd=tmp_path); assert other.returncode == 2 and "different vocabularies" in other.stderr and "--corpus" in other.stderr

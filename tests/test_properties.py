@@ -148,6 +148,11 @@ def test_refusals_of_the_network():
     with pytest.raises(ValueError, match="derivative must have shape"): back_propagate(m, x, a, d[:-1])
     with pytest.raises(ValueError, match="derivative must have shape"): back_propagate(m, x, m.compute_activations(x[:1]), d)
     with pytest.raises(ValueError, match="made for 7 words, but the vocabulary has 6"): Model(m.params, m.vocab[:-1])
+    class Text: vocab, vocab_size, name = m.vocab[:], 7, "some text"
+    model.same_vocabulary(m, Text)
+    for words, said in ((m.vocab[::-1], "7 words each, but not the same"), (m.vocab[1:], "7 and 6 words")):
+        Text.vocab, Text.vocab_size = words, len(words)
+        with pytest.raises(ValueError, match=f"The model and the corpus some text have different vocabularies .{said}.: load the text"): model.same_vocabulary(m, Text)
     with pytest.raises(ValueError, match="shape"): loss_derivative(a.output_layer[0], y[:1])
     with pytest.raises(ValueError, match="probabilities"): model.cross_entropy(a.output_layer[0], y[:1])
     with pytest.raises(ValueError, match="probabilities"): model.cross_entropy(np.ones((11, 7), int), y)
@@ -339,6 +344,17 @@ def test_starts_rates_and_refusals_of_vectors():
     both = glove.train_glove(X, two_sided=True, num_epochs=0); assert both.C.shape == (5, 2) and (both.C != both.W).any() and (both.c != both.b).any()
     with pytest.raises(ValueError, match="too many"): glove.train_glove(X, embedding_dim=2 ** 24)
     defaults = {n: p.default for n, p in inspect.signature(glove.sweep_dimensions).parameters.items()}; assert defaults["dims"] == (1, 2, 8, 10, 11, 12, 15, 20, 50, 100, 250) and defaults["seeds"] == (1, 2, 3)
+
+
+def test_the_borders_of_training_vectors():
+    X = np.abs(table(1)[0]); zero = np.zeros((3, 3))
+    assert_allclose(glove.glove_weights(X), glove.glove_weights(X, 100, .75)); assert (glove.glove_weights(X) != glove.glove_weights(X, 101, .75)).any()
+    assert glove.train_glove(X, init=(np.ones((5, 1)), np.ones((5, 1))), num_epochs=1, learning_rate=.001).W.shape == (5, 1) and glove.train_glove(np.ones((1, 1)), num_epochs=1).W.shape == (1, 2)
+    done = glove.train_glove(zero, init=(zero[:, :2], zero[:, :1]), num_epochs=2); assert done.history["train"] == [0, 0, 0] and (done.W == 0).all()          # a perfect start does not diverge
+    glove._check_loss(9.99, 1, 3, .01, 5)
+    for loss, first in ((10.1, 1), (.1, 0), (math.nan, 1)):
+        with pytest.raises(ValueError, match="epoch 3 .* rate of 0.01 is too large, try 0.0025"): glove._check_loss(loss, first, 3, .01, 5)
+    S, F, rest = glove._symmetric_part(X, np.zeros((5, 5))); assert_allclose(S, (X + X.T) / 2); assert (F == 0).all() and rest == 0
 
 
 def test_a_sweep_and_neighbours():
