@@ -219,7 +219,7 @@ def test_gradient_explorer(page):
     bug = lambda: part(page, kind, ".lm-bug select").select_option(label="the hidden bias takes the first example only, not the sum over the batch")
     assert "NOT" in answers(page, kind, "a bug planted", bug, ".lm-values"); kept(page, kind)
     answers(page, kind, "another step by keyboard", lambda: one_up(page, kind, ".lm-eps", "0.001"))
-    part(page, kind, ".lm-array select").select_option("output_bias")
+    part(page, kind, ".lm-array select").select_option("output_bias"); until(page, kind, ".lm-entry", ["output bias"])       # it brings its own row
     row = part(page, kind, ".lm-row input"); row.fill(str(page.vocab.index(MARKUP))); row.press("Enter"); until(page, kind, ".lm-entry", [MARKUP])
 
 
