@@ -1,7 +1,7 @@
 """Controls: how long each takes to appear, and to answer a change, where nothing is trained. Writes benchmarks/controls.md.
 
 Run: LM_NBDEV_CORPUS=toronto .venv/bin/python benchmarks/controls.py
-What is measured is the work in Python: building the control and what a notebook asks it for; then, for each of its fields, setting another value until text and
+What is measured is the CPU time of the work in Python: building the control and what a notebook asks it for; then, for each of its fields, setting another value until text and
 picture are made. The way to the page comes on top: tests/test_browser.py measures it in the browser (test-artefacts/*-times.md).
 """
 import os
@@ -11,7 +11,7 @@ import statistics
 import time
 from pathlib import Path
 
-ROUNDS = 15
+ROUNDS = 7
 
 
 def other(field, rng, vocab, T, name):
@@ -28,14 +28,14 @@ def measure(make, corpus, rng):
     shown, answers, control = [], {}, None
     for _ in range(3):
         if control is not None: control.close()
-        began = time.perf_counter(); control = make(); control._repr_mimebundle_(); shown.append(time.perf_counter() - began)
-    if hasattr(control, "loading"): control.loading.join()
+        began = time.process_time(); control = make(); control._repr_mimebundle_(); shown.append(time.process_time() - began)
+    if hasattr(control, "loading") and control.loading.is_alive(): control.loading.join()
     if control.kind == "glove_explorer": control.start(); control.wait()
     for _ in range(ROUNDS):
         for name, field in control.fields.items():
             if field.disabled or getattr(field, "max", 1) == getattr(field, "min", 0): continue
             value = other(field, rng, corpus.vocab, corpus.context_len, name)
-            began = time.perf_counter(); field.value = value; answers.setdefault(name, []).append(time.perf_counter() - began)
+            began = time.process_time(); field.value = value; answers.setdefault(name, []).append(time.process_time() - began)
             if control.kind == "glove_explorer" and name != "word": control.value = {"d": 2, "smoothing": .5, "learning_rate": .2}       # back to what was trained
     control.close()
     return shown[0], statistics.median(shown[1:]), answers
@@ -54,7 +54,7 @@ def main():
               "`query_panel`": lambda: widgets.query_panel(model, corpus), "`training_dashboard`": lambda: widgets.training_dashboard(corpus),
               "`embedding_map`": lambda: widgets.embedding_map({"network": model, "GloVe": glove}, corpus, interactive=False), "`embedding_map` with plotly": lambda: widgets.embedding_map({"network": model, "GloVe": glove}, corpus)}
     corpus.cache.clear()
-    lines = ["# Controls", "", f"Seconds of work in Python on {corpus.name} ({corpus.vocab_size:,} words), {ROUNDS} changes of each field, none of which trains. {os.cpu_count()} cores, Python {platform.python_version()}, "
+    lines = ["# Controls", "", f"Seconds of CPU time (all threads together, so that what else the machine does hardly counts) on {corpus.name} ({corpus.vocab_size:,} words), {ROUNDS} changes of each field, none of which trains. {os.cpu_count()} cores, Python {platform.python_version()}, "
              f"NumPy {numpy.__version__}, matplotlib {matplotlib.__version__}, ipywidgets {ipywidgets.__version__}, plotly {plotly.__version__}. Run: `python benchmarks/controls.py`.", "",
              "| control | appears, first time | appears, again | answers (median) | slowest field (its median) | slowest answer |", "|---|---|---|---|---|---|"]
     for name, make in makers.items():

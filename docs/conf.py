@@ -26,7 +26,7 @@ exclude_patterns = ["README.md"]
 templates_path = []
 
 nb_execution_mode = "off"
-nb_render_markdown_format = "myst"         # tables and mathematics in computed Markdown
+nb_render_markdown_format = "gfm"          # tables in computed Markdown; no roles or directives: its words come from a text
 nb_ipywidgets_js = {}                      # controls are shown as a picture or a sentence: the site runs no kernel
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline"]

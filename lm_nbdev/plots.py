@@ -807,13 +807,16 @@ def word_points(points,                    # (V, 2)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
-    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(4, 3), textcoords="offset points", parse_math=False, **kw)
+    edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])                      # what stands far right is named to its left
+    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(-4 if points[i, 0] > edge else 4, 3), ha="right" if points[i, 0] > edge else "left", textcoords="offset points", parse_math=False, **kw)
     for i in named:
         if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
     for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
     if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
     for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(kind))
-    if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.04), ncols=5)
+    low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)      # places by hand: to find them takes as long as the picture
+    fig.set_layout_engine("none"); ax.set_position([.07 if axes[1] else .01, low, .92 if axes[1] else .98, .93 - low])
+    if classes: ax.legend(loc="lower center", bbox_to_anchor=(.5, 0), bbox_transform=fig.transFigure, ncols=5)
     ax.set(xlabel=axes[0], ylabel=axes[1], title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
     return fig
 
