@@ -11,7 +11,7 @@ import statistics
 import time
 from pathlib import Path
 
-ROUNDS = 9
+ROUNDS = 7
 
 
 def other(field, rng, vocab, T, name):
@@ -29,7 +29,7 @@ def measure(make, corpus, rng):
     for _ in range(3):
         if control is not None: control.close()
         began = time.process_time(); control = make(); control._repr_mimebundle_(); shown.append(time.process_time() - began)
-    if hasattr(control, "loading"): control.loading.join()
+    if hasattr(control, "loading") and control.loading.is_alive(): control.loading.join()
     if control.kind == "glove_explorer": control.start(); control.wait()
     for _ in range(ROUNDS):
         for name, field in control.fields.items():
