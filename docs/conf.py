@@ -81,11 +81,11 @@ def linked(text, known, here):
 
 # ---- words of a text stay words: Markdown that a cell computed brings no HTML and no picture from elsewhere ----
 def only_words(app, doctree):
-    "A tag in a cell's Markdown output becomes the letters that it is; what a cell shows as HTML is left alone, for the library escapes words there."
+    "A tag in a cell's Markdown output becomes the letters that it is; what a cell shows as HTML is left alone, for the library escapes words there."     # (&lt; is what GitHub's filter makes of a tag such as <script>)
     for node in list(doctree.findall(lambda n: isinstance(n, (nodes.raw, nodes.image)))):
         if "text_html" in node.get("classes", ()) or not inside_output(node): continue
         if isinstance(node, nodes.image) and "://" not in node["uri"] and not node["uri"].startswith("//"): continue
-        text = nodes.Text(node.astext() if isinstance(node, nodes.raw) else f"![{node.get('alt', '')}]({node['uri']})")
+        text = nodes.Text(node.astext().replace("&lt;", "<") if isinstance(node, nodes.raw) else f"![{node.get('alt', '')}]({node['uri']})")
         node.replace_self(text if isinstance(node.parent, nodes.TextElement) else nodes.paragraph("", "", text))
 
 
