@@ -4,13 +4,14 @@
 from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 import numpy as np
 from .data import generator, whole
 
 # %% auto #0
 __all__ = ['RATES', 'pair_counts', 'log_co_occurrence', 'glove_num_params', 'glove_loss', 'glove_gradient', 'glove_weights',
-           'Glove', 'train_glove', 'Sweep', 'sweep_dimensions', 'half_tables', 'two_sided_loss', 'two_sided_gradient',
-           'neighbours']
+           'Glove', 'Diverged', 'train_glove', 'Sweep', 'sweep_dimensions', 'half_tables', 'two_sided_loss',
+           'two_sided_gradient', 'neighbours']
 
 # %% ../nbs/01_glove.ipynb #af0225b5
 def pair_counts(inputs: np.ndarray,          # (N, T) contexts
@@ -171,17 +172,26 @@ def _check_table(table, name, V=None):
     return table.astype(np.float64)
 
 # %% ../nbs/01_glove.ipynb #fae53c5a
+class Diverged(ValueError): "The loss grew instead of falling."
+
 def _check_loss(loss, first, epoch, learning_rate, V):
     if not loss <= 10 * first + 1e-6:
         better = min(0.2 / V, learning_rate / 4)
-        raise ValueError(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
+        raise Diverged(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
+
+def _halving(train, rate, times=6):
+    "`train` with this rate; where the loss diverges, afresh with half of it."
+    for k in range(times + 1):
+        try: return train(learning_rate=rate / 2 ** k)
+        except Diverged:
+            if k == times: raise
 
 # %% ../nbs/01_glove.ipynb #28d7101b
 def train_glove(log_co: np.ndarray,                    # (V, V) log counts
                 valid_log_co: np.ndarray = None,       # (V, V) for validation losses in the history
                 *, embedding_dim: int = 2,             # D
                 num_epochs: int = 500,                 # steps over the whole table
-                learning_rate: float = None,           # None: 0.2 / V, for adagrad 0.05
+                learning_rate: float = None,           # None: 0.2 / V, for adagrad 0.05; halved where that diverges
                 init: tuple = None,                    # (W, b), two-sided (W, b, C, c); float64 arrays make a float64 run
                 seed: int = 1,                         # of the random start, 0.1 N(0, 1)
                 optimizer: str = "sgd",                # "sgd", "momentum" (0.9), "adagrad"
@@ -192,19 +202,18 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
     "Fit vectors to log counts by full-batch descent. Raises `ValueError` for a bad table or start, and when the loss diverges."
     from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
-    log_co = _check_table(log_co, "log_co"); V = len(log_co)
+    log_co = _check_table(log_co, "log_co"); V = len(log_co); num_epochs = whole(num_epochs, "num_epochs", 0)
     if optimizer not in RATES: raise ValueError(f"optimizer must be one of {', '.join(RATES)}, not {optimizer!r}.")
-    num_epochs = whole(num_epochs, "num_epochs", 0)
-    rate = RATES[optimizer](V) if learning_rate is None else learning_rate
-    if np.ndim(rate) or not (np.isfinite(rate) and rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
+    if learning_rate is None:
+        return _halving(partial(train_glove, log_co, valid_log_co, embedding_dim=embedding_dim, num_epochs=num_epochs, init=init, seed=seed, optimizer=optimizer, x_max=x_max, two_sided=two_sided, progress=progress), RATES[optimizer](V))
+    if np.ndim(learning_rate) or not (np.isfinite(learning_rate) and learning_rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
     arrays = _start(V, embedding_dim, init, seed, two_sided); D, dtype = arrays[0].shape[1], arrays[0].dtype
     tables, rest, weights = [log_co], [0.0], None if x_max is None else glove_weights(log_co, x_max)
     if valid_log_co is not None: tables.append(_check_table(valid_log_co, "valid_log_co", V)); rest.append(0.0)
     if not two_sided:
         parts = [_symmetric_part(t, weights) for t in tables]
         tables, rest, weights = [p[0] for p in parts], [p[2] for p in parts], parts[0][1]
-    W, b, C, c = arrays if two_sided else arrays * 2
-    one = np.ones_like(b)
+    W, b, C, c = arrays if two_sided else arrays * 2; one = np.ones_like(b)
     left, right = np.hstack([W, b, one]), np.hstack([C, one, c])
     step = _make_step(left, right, [t.astype(dtype) for t in tables], not two_sided, None if weights is None else weights.astype(dtype))
     grads, memory = (np.zeros_like(left), np.zeros_like(right)), [np.full_like(left, optimizer == "adagrad") for _ in range(2)]
@@ -213,10 +222,10 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
         with threadpool_limits(1, "blas") if D <= 64 else nullcontext(), np.errstate(over="ignore", invalid="ignore"):      # small products are faster on one core
             for epoch in tqdm(range(num_epochs + 1), disable=not progress, desc=f"GloVe d = {D}", leave=False):
                 losses.append([a + r for a, r in zip(step(*grads), rest)])
-                _check_loss(losses[-1][0], losses[0][0], epoch, rate, V)
+                _check_loss(losses[-1][0], losses[0][0], epoch, learning_rate, V)
                 if epoch == num_epochs: break
-                grads[0][:, D + 1] = 0; _update(left, grads[0], memory[0], optimizer, rate)
-                if two_sided: grads[1][:, D] = 0; _update(right, grads[1], memory[1], optimizer, rate)
+                grads[0][:, D + 1] = 0; _update(left, grads[0], memory[0], optimizer, learning_rate)
+                if two_sided: grads[1][:, D] = 0; _update(right, grads[1], memory[1], optimizer, learning_rate)
                 else: right[:, :D] = left[:, :D]; right[:, D + 1] = left[:, D]
     except KeyboardInterrupt: stopped = f"interrupted after {max(0, len(losses) - 1)} epochs"
     history = {name: [row[i] for row in losses] for i, name in enumerate(["train", "valid"][:len(tables)])}

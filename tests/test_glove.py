@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lm_nbdev import glove
 from lm_nbdev.data import find_data, load_corpus
 from lm_nbdev.glove import (glove_gradient, glove_loss, glove_weights, log_co_occurrence, neighbours, pair_counts, sweep_dimensions, train_glove,
                             two_sided_gradient, two_sided_loss)
@@ -129,3 +130,12 @@ def test_the_command_writes_a_picture_and_vectors(tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["map.png", "sweep.png", "vectors_2d.csv"]
     rows = (tmp_path / "out" / "vectors_2d.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "word,x,y" and len(rows) == load_corpus(str(text)).vocab_size + 1
+
+
+def test_the_default_rate_is_halved_until_it_holds():
+    "A full table of a text without order: momentum at 0.2 / V leaves it."
+    counts = np.random.default_rng(0).poisson(6, (62, 62)); X = np.log1p(counts + counts.T)
+    with pytest.raises(glove.Diverged, match="try"): train_glove(X, embedding_dim=11, optimizer="momentum", learning_rate=0.2 / 62)
+    history = train_glove(X, embedding_dim=11, optimizer="momentum").history["train"]
+    assert history[-1] < history[0] / 4
+    with pytest.raises(glove.Diverged): glove._halving(lambda learning_rate: train_glove(X, learning_rate=learning_rate), 1e6)
