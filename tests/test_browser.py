@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -62,16 +63,30 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["lab", "notebook", pytest.param("classic", marks=pytest.mark.long)])
 def page(request, text, tmp_path_factory):
-    playwright, where, (work, vocab) = pytest.importorskip("playwright.sync_api"), request.param, text
+    where, (work, vocab) = request.param, text
+    pytest.importorskip("playwright.sync_api")
     if where != "classic": pytest.importorskip({"lab": "jupyterlab", "notebook": "notebook"}[where]); pytest.importorskip("plotly"); pytest.importorskip("anywidget")
     if CHROMIUM is None: pytest.skip("there is no chromium")
     assert MARKUP in vocab
     python = str(request.getfixturevalue("old_python")) if where == "classic" else sys.executable
-    home, port = tmp_path_factory.mktemp(where), free_port()
-    with serving(where, python, home, work, port), playwright.sync_playwright() as p:
+    with opened(where, python, tmp_path_factory.mktemp(where), work) as page:
+        page.vocab = vocab; page.goto(address(page, "page.ipynb")); run_all(page, len(CELLS))
+        for kind in KINDS[:-1]: page.wait_for_selector(f".lm-{kind} .lm-image img", state="attached")
+        if where != "classic": page.wait_for_selector(".lm-hover .js-plotly-plot", state="attached")
+        yield page
+        KEPT.mkdir(exist_ok=True)
+        (KEPT / f"{where}-times.md").write_text("| control | what | seconds |\n|---|---|---|\n" + "".join(f"| {kind} | {what} | {seconds:.3f} |\n" for kind, what, seconds in page.times))
+
+
+@contextmanager
+def opened(where, python, home, work, **settings):
+    "A browser without a past, which reaches this machine's server and nothing else."
+    from playwright.sync_api import sync_playwright
+    port = free_port()
+    with serving(where, python, home, work, port, **settings), sync_playwright() as p:
         browser = p.chromium.launch_persistent_context(str(home / "profile"), executable_path=CHROMIUM, headless=True, viewport={"width": 1500, "height": 1300},
             args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        page = browser.new_page(); page.where, page.vocab, page.outside, page.errors, page.times = where, vocab, [], [], []
+        page = browser.new_page(); page.where, page.port, page.outside, page.errors, page.times = where, port, [], [], []
         def only_here(route):
             if f"127.0.0.1:{port}" in route.request.url or route.request.url.startswith(("data:", "blob:")): route.continue_()
             else: page.outside.append(route.request.url); route.abort()
@@ -79,12 +94,11 @@ def page(request, text, tmp_path_factory):
         page.on("console", lambda m: page.errors.append(f"{m.text} ({m.location.get('url', '')})") if m.type == "error" else None)
         page.on("pageerror", lambda e: page.errors.append(f"{e.message} {e.stack or ''}"))
         page.set_default_timeout(60_000)
-        page.goto(f"http://127.0.0.1:{port}/{'lab/tree' if where == 'lab' else 'notebooks'}/page.ipynb?token={TOKEN}")
-        run_all(page)
         yield page
-        KEPT.mkdir(exist_ok=True)
-        (KEPT / f"{where}-times.md").write_text("| control | what | seconds |\n|---|---|---|\n" + "".join(f"| {kind} | {what} | {seconds:.3f} |\n" for kind, what, seconds in page.times))
         browser.close()
+
+
+def address(page, name): return f"http://127.0.0.1:{page.port}/{'lab/tree' if page.where == 'lab' else 'notebooks'}/{name}?token={TOKEN}"
 
 
 def free_port():
@@ -93,10 +107,11 @@ def free_port():
 
 class serving:
     "A Jupyter server with nobody's settings, from start to end."
-    def __init__(self, where, python, home, work, port):
+    def __init__(self, where, python, home, work, port, **more):
         settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"; settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-        self.env = {**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        whole = settings.parent / "notebook-extension"; whole.mkdir(); (whole / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')     # all cells are on the page
+        self.env = {**os.environ, **more, "HOME": str(home), "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
                     **{f"JUPYTER_{n.upper()}_DIR": str(home / n) for n in ("config", "data", "runtime")}}
         theirs = ["--NotebookApp.port_retries=0", f"--NotebookApp.token={TOKEN}", f"--NotebookApp.notebook_dir={work}"] if where == "classic" else ["--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={work}"]
         self.command = [python, "-m", "jupyterlab" if where == "lab" else "notebook", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root", *theirs]
@@ -114,22 +129,20 @@ class serving:
     def __exit__(self, *_): self.process.terminate(); self.process.wait(30); self.file.close()
 
 
-def run_all(page):
-    n = len(CELLS)
+def run_all(page, n, cells=None, seconds=120):
+    "Run all cells and wait until n code cells have a number; the page has `cells` cells."
     if page.where == "classic":
         page.wait_for_function("window.Jupyter && Jupyter.notebook && Jupyter.notebook._fully_loaded && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()")
         page.locator("#celllink").click(); page.locator("#run_all_cells a").click()
         prompts = ".code_cell .input_prompt"
     else:
-        page.wait_for_function(f"document.querySelectorAll('.jp-Cell').length == {n}")
+        page.wait_for_function(f"document.querySelectorAll('.jp-Cell').length == {cells or n}")
         if page.where == "lab": page.wait_for_function("/Python 3 \\(ipykernel\\) \\| Idle/.test(document.querySelector('#jp-main-statusbar')?.textContent)")
         else: page.wait_for_timeout(4000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator(".lm-Menu-item[data-command='runmenu:run-all'], .lm-Menu-item:has-text('Run All Cells')").first.click()
         prompts = ".jp-CodeCell .jp-InputPrompt"
-    page.wait_for_function(f"[...document.querySelectorAll('{prompts}')].filter(e => /\\[\\d+\\]/.test(e.textContent)).length == {n}", timeout=120_000)
-    for kind in KINDS[:-1]: page.wait_for_selector(f".lm-{kind} .lm-image img", state="attached")
-    if page.where != "classic": page.wait_for_selector(".lm-hover .js-plotly-plot", state="attached")
+    page.wait_for_function(f"[...document.querySelectorAll('{prompts}')].filter(e => /\\[\\d+\\]/.test(e.textContent)).length == {n}", timeout=1000 * seconds)
 
 
 def part(page, kind, css):
@@ -294,3 +307,46 @@ def test_nothing_from_outside_nothing_run(page):
     assert [e for e in page.errors if not any(t in e for t in THEIRS[page.where])] == []
     for markup in (MARKUP, TYPED):                                  # they would run if one were let in
         page.evaluate("m => { window.lmrun = 0; document.body.insertAdjacentHTML('beforeend', m); }", markup); page.wait_for_function("window.lmrun == 1")
+
+
+# ---- each control in its chapter ----
+CHAPTERS = {"01_glove": ["glove-explorer"], "02_architecture": ["architecture-counter"], "05_gradient_checking": ["gradient-explorer"], "06_training": ["training-dashboard"],
+            "08_analysis": ["query-panel"], "09_tsne": ["embedding-map"], "11_playground": [k for k in KINDS if k != "hover"]}
+
+
+@pytest.fixture(scope="module")
+def chapters(tmp_path_factory):
+    "JupyterLab in a copy of the chapters, on the corpus that needs no file."
+    for need in ("playwright.sync_api", "jupyterlab"): pytest.importorskip(need)
+    if CHROMIUM is None: pytest.skip("there is no chromium")
+    work = tmp_path_factory.mktemp("chapters") / "nbs"
+    shutil.copytree(ROOT / "nbs", work)
+    with opened("lab", sys.executable, tmp_path_factory.mktemp("home"), work, LM_NBDEV_CORPUS="synthetic") as page:
+        page.work = work
+        yield page
+
+
+def turned(page, kind):
+    "One thing done to a control by keyboard or mouse: its picture or text must change."
+    if kind == "architecture-counter": answers(page, kind, "H by keyboard", lambda: one_up(page, kind, ".lm-H", 129))
+    if kind == "glove-explorer": answers(page, kind, "trained", part(page, kind, ".lm-train").click)
+    if kind == "gradient-explorer": answers(page, kind, "another step by keyboard", lambda: one_up(page, kind, ".lm-eps", "0.001"))
+    if kind == "query-panel": part(page, kind, ".lm-next:visible").focus(); answers(page, kind, "a next word by keyboard", lambda: page.keyboard.press("Enter"))
+    if kind == "training-dashboard":
+        answers(page, kind, "training started", part(page, kind, ".lm-start").click); until(page, kind, ".lm-state", ["best validation"])
+        part(page, kind, ".lm-stop").click(); until(page, kind, ".lm-state", ["request", "went"])
+    if kind == "embedding-map":
+        word = page.vocab[5]; part(page, kind, ".lm-search input").fill(word); until(page, kind, ".lm-list", [f"nearest to {word}"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_controls_in_their_chapters(chapters, name):
+    page, cells = chapters, nbformat.read(ROOT / "nbs" / f"{name}.ipynb", 4).cells
+    page.vocab, page.errors[:], page.outside[:] = load_corpus("synthetic").vocab, [], []
+    page.goto(address(page, f"{name}.ipynb") + "&reset")
+    run_all(page, sum(c.cell_type == "code" and bool(c.source.strip()) for c in cells), len(cells), seconds=300)
+    for kind in CHAPTERS[name]: page.wait_for_selector(f".lm-{kind} :is(.lm-image, .js-plotly-plot)", state="attached"); turned(page, kind); page.where = f"chapter-{name}"; kept(page, kind); page.where = "lab"
+    ours = [e for e in page.errors if "lm-" in e or "plotly" in e or "widget" in e]
+    assert all(url.endswith("/colab-badge.svg") for url in page.outside) and not ours          # the badge in the text is all that a chapter asks for
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], .jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'] .ansi-red-fg").count() == 0
