@@ -137,6 +137,8 @@ def words_as_chapters_show_them(corpus, result, path):
 
 def test_words_are_only_words_on_the_site(hostile_run, tmp_path):
     "The site of a chapter that was executed on such a text, built and opened: the words are there, nothing runs, nothing is fetched."
+    for need in ("myst_nb", "sphinx_book_theme"): pytest.importorskip(need)                       # the extra docs
+    if not os.path.exists("/usr/bin/chromium"): pytest.skip("there is no chromium")
     from playwright.sync_api import sync_playwright
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("chapters", "api", "index.md", "_build")); shutil.copy(ROOT / "settings.ini", tmp_path); (tmp_path / "nbs").mkdir()
     words_as_chapters_show_them(*hostile_run, tmp_path / "nbs" / "00_words.ipynb")
