@@ -33,14 +33,14 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     from lm_nbdev.data import load_corpus
     from lm_nbdev.report import write_report
     changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs, seed=seed).items() if v is not None}
-    trainer(engine, nproc)                                     # asks for what is missing before any work
+    learn = trainer(engine, nproc)                             # asks for what is missing before any work
     saved = training.read_checkpoint(resume) if resume else None
     config = training_recipe(original, best, resume, saved, changes)
     data = load_corpus(corpus or (saved["corpus"] if saved and saved["corpus"] in ("toronto", "sotu", "synthetic") else None))
     print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
     print("\n".join(f"  ({part})" for part in data.source.split("; ")) + "\n")
     folder = out or (resume.parent if saved else Path("runs") / data.name)
-    result = trainer(engine, nproc)(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
+    result = learn(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
     show_result(data, result)
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
     print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")

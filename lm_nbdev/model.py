@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from .architecture import Architecture, Params
-from .data import DataError, atomic_write, find_data, load_pickle, word_ids
+from .data import DataError, atomic_write, find_data, load_pickle, ngram_codes, word_ids
 
 # %% auto #0
 __all__ = ['activate', 'softmax', 'Activations', 'forward', 'check_targets', 'cross_entropy', 'Model', 'same_vocabulary',
@@ -105,8 +105,7 @@ class Model:
 
     def evaluate(self, inputs, targets) -> float:
         "Mean cross-entropy in nats over any number of examples; a context that repeats is computed once. Raises `ValueError` for none."
-        inputs = self.check_inputs(inputs)
-        targets = check_targets(targets, len(inputs), self.arch.vocab_size)
+        inputs = self.check_inputs(inputs); targets = check_targets(targets, len(inputs), self.arch.vocab_size)
         return weighted_cross_entropy(self.params, *distinct_examples(inputs, targets, self.arch.vocab_size))
 
     def save(self, path, **metadata): return save_model(self, path, metadata)
@@ -130,8 +129,7 @@ def distinct_examples(inputs,              # (N, T)
     "Examples without repeats: distinct contexts, and the distinct (context, target) pairs with their counts."
     V, T = vocab_size, inputs.shape[1]
     small = float(V) ** (T + 1) < 2 ** 63                                 # then an example is one whole number, its words the digits
-    rows, codes = (None, np.zeros(len(inputs), np.int64)) if small else np.unique(inputs, axis=0, return_inverse=True)
-    for column in inputs.T if small else (): codes = codes * V + column
+    rows, codes = (None, ngram_codes(inputs, V)) if small else np.unique(inputs, axis=0, return_inverse=True)
     pairs, counts = np.unique(codes.ravel() * V + targets, return_counts=True)
     context = pairs // V; new = np.r_[True, context[1:] != context[:-1]]
     contexts = (context[new, None] // V ** np.arange(T)[::-1] % V).astype(inputs.dtype) if small else rows

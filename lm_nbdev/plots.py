@@ -803,8 +803,8 @@ def word_points(points,                    # (V, 2)
                 named: list = (),          # further words to name
                 axes: tuple = ("", ""), title: str = ""):
     "A quick map: all words as points, some named; one chosen and its neighbours marked. `text_map` names all, slowly."
-    points, palette = np.asarray(points, float), [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
-    colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
+    points, palette = np.asarray(points, float), class_palette(len(classes or {}))
+    colour = {w: palette[i] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
     edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])                      # what stands far right is named to its left
@@ -813,7 +813,7 @@ def word_points(points,                    # (V, 2)
         if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
     for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
     if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
-    for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(kind))
+    for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i], label=plain(kind))
     low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)      # places by hand: to find them takes as long as the picture
     fig.set_layout_engine("none"); ax.set_position([.07 if axes[1] else .01, low, .92 if axes[1] else .98, .93 - low])
     if classes: ax.legend(loc="lower center", bbox_to_anchor=(.5, 0), bbox_transform=fig.transFigure, ncols=5)

@@ -14,7 +14,7 @@ from .architecture import Architecture, Params
 from .data import BREAK, Corpus, DataError, Split, atomic_write, is_prepared, ngram_codes, tokenize, whole
 from .model import Model, distinct_examples
 from .ngrams import KneserNey, _distinct, _Level
-from .training import OPTIMIZERS, TrainConfig, TrainResult, _PoliteInterrupt, _Run, read_checkpoint, restore, save_checkpoint, start_params
+from .training import TrainConfig, TrainResult, _PoliteInterrupt, _Run, _worth_two, read_checkpoint, restore, save_checkpoint, start_params
 
 # %% auto #0
 __all__ = ['MAX_LINE', 'OVERHEAD', 'ASSUMED', 'MACHINES', 'need', 'read_pieces', 'write_tokens', 'write_ids', 'count_vocabulary',
@@ -530,13 +530,7 @@ class _TorchRun(_Run):
     "`training._Run` whose gradient comes from the twin: the same order of batches, history and checkpoints."
     def __init__(self, corpus, config, params, softmax="full", samples=1024, compiled=False):
         import torch, torch.distributed as dist
-        self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
-        self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
-        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse = 0, 0.0, 0.0, 0, float("inf"), 0
-        self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
-        self.per_epoch = -(-len(corpus.train) // config.batch_size)
-        self.total, self.every = self.per_epoch * config.epochs, config.eval_every or self.per_epoch
-        self.fused = SimpleNamespace(slices=[])                              # dropout is drawn from (seed, step): nothing to remember
+        super().__init__(corpus, config, params, fused=SimpleNamespace(slices=[]))      # dropout is drawn from (seed, step): nothing to remember
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
         self.softmax, self.samples = softmax, samples
@@ -562,6 +556,7 @@ class _TorchRun(_Run):
             order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(split))
             for start in range(B * (self.step % self.per_epoch), len(split), B): yield split.inputs[order[start:start + B]], split.targets[order[start:start + B]]
 
+    def advance(self, x, y): loss = super().advance(x, y); self.push(); return loss
     def measure(self, valid): return _cross_entropy(self.twin, *valid)
 
 # %% ../nbs/12_scaling.ipynb #a74ec415
@@ -600,13 +595,7 @@ def _gradient(run, x, y):
     if not torch.isfinite(told): raise FloatingPointError
     return float(told), torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in run.twin.parameters()]).cpu().numpy()
 
-def _torch_advance(run, x, y):
-    "One step; raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
-    loss, grad = _gradient(run, x, y)
-    run.optimizer.update(run.params.flat, grad, run.rate()); run.push()
-    run.step += 1; run.loss_sum += loss; run.loss_count += 1
-    return loss
-_TorchRun.advance = _torch_advance
+_TorchRun.gradient = _gradient
 
 # %% ../nbs/12_scaling.ipynb #9382cc71
 def train_torch(corpus: Corpus,                       # what to learn from
@@ -641,8 +630,8 @@ def _distinct_of(split, V): return distinct_examples(np.asarray(split.inputs), n
 def _best_threads(run):
     "One thread for a small network, which threads that wait for each other would only slow down; else one or all, whichever computes a gradient faster here and now (on a busy machine: one)."
     import torch
-    a, B, most = run.params.arch, run.config.batch_size, torch.get_num_threads()
-    if most == 1 or run.device.type != "cpu" or B * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) < 30e6: return 1
+    B, most = run.config.batch_size, torch.get_num_threads()
+    if most == 1 or run.device.type != "cpu" or not _worth_two(run.params.arch, B): return 1
     if run.world > 1: return most                                           # each process has its share already
     def go(threads): torch.set_num_threads(threads); _gradient(run, run.corpus.train.inputs[:B], run.corpus.train.targets[:B])
     try: seconds = race({t: partial(go, t) for t in (1, most)}, 2, min)

@@ -141,6 +141,10 @@ class _Helper:
         finally: job.error = None                                       # an error that is kept keeps all that it passed through alive
 
 # %% ../nbs/06_training.ipynb #dea6a5d0
+def _worth_two(arch, batch_size):
+    "Is a batch work enough for two threads? Below that, waiting for each other costs more than it brings."
+    return batch_size * arch.num_hid * (arch.vocab_size + arch.context_len * arch.embedding_dim) >= 30e6
+
 class FusedStep:
     "`step(x, y)` returns a batch's mean cross-entropy (nats) and leaves the gradient of it in `step.grad`; no array is made. Batches may be shorter than `batch_size`; raises `FloatingPointError` for a loss that is no number."
     def __init__(self, params: Params,            # are read at each call
@@ -151,8 +155,7 @@ class FusedStep:
                  halves: bool = None,             # split each batch in two; None: if the network is large enough to gain
                 ):
         if batch_size < 1: raise ValueError(f"The batch size must be at least 1, not {batch_size}.")
-        a = params.arch
-        if halves is None: halves = batch_size * a.num_hid * (a.vocab_size + a.context_len * a.embedding_dim) >= 30e6
+        if halves is None: halves = _worth_two(params.arch, batch_size)
         self.params, self.half = params, -(-batch_size // 2) if halves else batch_size
         self.slices = [_Slice(params, self.half, dropout, embedding_dropout, np.random.default_rng([*np.atleast_1d(seed), i])) for i in range(2 if halves else 1)]
         self.grad, self.threads = self.slices[0].grad, 2 if halves and (os.cpu_count() or 1) > 1 else 1
@@ -247,6 +250,24 @@ def learning_rate(schedule: str,          # "constant", "cosine" or "onecycle"
     if schedule == "constant": return float(peak)
     return float(peak * 0.5 * (1 + np.cos(np.pi * (done - warmup) / (1 - warmup))))
 
+# %% ../nbs/06_training.ipynb #1e241490
+def _check_recipe(config):
+    "Raises `ValueError` in one sentence for a setting that can't be."
+    for name in ("embedding_dim", "num_hid", "batch_size", "epochs", "eval_every"):
+        value = getattr(config, name)
+        if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    if not (isinstance(config.seed, (int, np.integer)) and 0 <= config.seed < 2 ** 63): raise ValueError(f"seed must be a whole number of at least 0, not {config.seed!r}.")
+    if not 0 < config.learning_rate < np.inf: raise ValueError(f"learning_rate must be a number above 0, not {config.learning_rate}.")
+    for name in ("dropout", "embedding_dropout", "momentum"):
+        if not 0 <= getattr(config, name) < 1: raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(config, name)}.")
+    if config.warmup is not None and not 0 <= config.warmup < 1: raise ValueError(f"warmup is a share of all steps, at least 0 and under 1, not {config.warmup}.")
+    for name in ("weight_decay", "init_wt", "patience"):
+        if getattr(config, name) is not None and not 0 <= getattr(config, name) < np.inf: raise ValueError(f"{name} must be at least 0, not {getattr(config, name)}.")
+    if config.dtype not in ("float32", "float64"): raise ValueError(f"dtype must be float32 or float64, not {config.dtype!r}.")
+    if config.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {config.activation!r}.")
+    if config.optimizer not in OPTIMIZERS: raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {config.optimizer!r}.")
+    learning_rate(config.schedule, 1.0, 0.0)
+
 # %% ../nbs/06_training.ipynb #d53e38da
 @dataclass(frozen=True)
 class TrainConfig:
@@ -270,21 +291,7 @@ class TrainConfig:
     embedding_dropout: float = 0.0    # of the numbers of the embedding
     warmup: float = None              # share of all steps in which the rate rises; None: 0.2 for onecycle, 0 for the others
 
-    def __post_init__(self):
-        for name in ("embedding_dim", "num_hid", "batch_size", "epochs", "eval_every"):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
-        if not (isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2 ** 63): raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}.")
-        if not 0 < self.learning_rate < np.inf: raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
-        for name in ("dropout", "embedding_dropout", "momentum"):
-            if not 0 <= getattr(self, name) < 1: raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(self, name)}.")
-        if self.warmup is not None and not 0 <= self.warmup < 1: raise ValueError(f"warmup is a share of all steps, at least 0 and under 1, not {self.warmup}.")
-        for name in ("weight_decay", "init_wt", "patience"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < np.inf: raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}.")
-        if self.dtype not in ("float32", "float64"): raise ValueError(f"dtype must be float32 or float64, not {self.dtype!r}.")
-        if self.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
-        if self.optimizer not in OPTIMIZERS: raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}.")
-        learning_rate(self.schedule, 1.0, 0.0)
+    def __post_init__(self): _check_recipe(self)
 
     @classmethod
     def original(cls, **changes):
@@ -335,9 +342,9 @@ def corpus_fingerprint(corpus: Corpus) -> str:
 # %% ../nbs/06_training.ipynb #eba41104
 class _Run:
     "What training remembers between two steps."
-    def __init__(self, corpus, config, params):
+    def __init__(self, corpus, config, params, fused=None):
         self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
-        self.fused = FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout, config.embedding_dropout, [config.seed, 2])
+        self.fused = fused or FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout, config.embedding_dropout, [config.seed, 2])
         self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
         self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse, self.whole = 0, 0.0, 0.0, 0, float("inf"), 0, True
         self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
@@ -356,11 +363,12 @@ class _Run:
             x, y = split.inputs[order].astype(np.intp), split.targets[order].astype(np.intp)
             for start in range(B * (self.step % self.per_epoch), len(split), B): yield x[start:start + B], y[start:start + B]
 
+    def gradient(self, x, y): return self.fused(x, y), self.fused.grad.flat
     def advance(self, x, y):
         "One step. Raises `FloatingPointError`, with the parameters as they were, if the loss is no number."
         self.whole = False                                              # a step is under way
-        loss, self.latest_rate = self.fused(x, y), self.rate()
-        self.optimizer.update(self.params.flat, self.fused.grad.flat, self.latest_rate)
+        (loss, gradient), self.latest_rate = self.gradient(x, y), self.rate()
+        self.optimizer.update(self.params.flat, gradient, self.latest_rate)
         self.step += 1; self.loss_sum += loss; self.loss_count += 1; self.whole = True
         return loss
 

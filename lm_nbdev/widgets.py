@@ -26,8 +26,8 @@ from .tsne import pca, tsne
 __all__ = ['STEPS', 'RECIPES', 'SIZES', 'labelled', 'button', 'table_html', 'png_bytes', 'picture_html', 'Shown', 'Control',
            'Live', 'ArchitectureCounter', 'architecture_counter', 'Worker', 'this_cell', 'end_workers', 'Working',
            'flat_points', 'show_glove', 'GloveExplorer', 'glove_explorer', 'entry_error', 'entry_name', 'show_gradient',
-           'GradientExplorer', 'gradient_explorer', 'kneser_ney', 'complete', 'candidates', 'show_next', 'show_words',
-           'QueryPanel', 'query_panel', 'reference_lines', 'show_training', 'Trains', 'TrainingDashboard',
+           'GradientExplorer', 'gradient_explorer', 'kneser_ney', 'complete', 'candidates', 'last_words', 'show_next',
+           'show_words', 'QueryPanel', 'query_panel', 'reference_lines', 'show_training', 'Trains', 'TrainingDashboard',
            'training_dashboard', 'named_vectors', 'plotly_graph', 'class_colours', 'show_graph', 'show_map',
            'EmbeddingMap', 'embedding_map']
 
@@ -402,13 +402,18 @@ def candidates(model: Model, corpus: Corpus,
     return corpus.words(best), {"network": net[best], f"training text ({total:,}×)": text[best], "Kneser-Ney": kn[best]}, total
 
 # %% ../nbs/11_playground.ipynb #8d8b0ca5
+def last_words(corpus: Corpus, text: str) -> str:
+    "The last T words of what has been typed. Raises `UnknownWord` for any of its words, `ValueError` for too few."
+    T, words = corpus.context_len, text.split()
+    corpus.ids(words)
+    if len(words) < T: raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
+    return " ".join(words[-T:])
+
 def show_next(self):
     "The next word after the last T words: bars, and a button for each."
-    T, words = self.corpus.context_len, self.value["context"].split()
+    words = self.value["context"].split()
     self.offer(self.suggest, complete(self.value["context"], self.by_frequency))
-    self.corpus.ids(words)                                         # an unknown word is answered here
-    if len(words) < T: raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
-    context = " ".join(words[-T:])
+    context = last_words(self.corpus, self.value["context"])       # an unknown word is answered here
     best, columns, total = candidates(self.model, self.corpus, context)
     self.redraw(context, lambda: plots.next_words(best, columns), f"what may follow {context}: " + ", ".join(best))
     self.offer(self.go_on, [(w, " ".join(words + [w]) + " ") for w in best])
@@ -485,13 +490,11 @@ def show_training(self):
     self.bar.max, self.bar.value = total, h["step"][-1] if h["step"] else 0
     best = f"; best validation {min(h['valid_ce']):.3f} nats" if h["valid_ce"] else ""
     self.state.value = f"<b>{escape(self.status)}</b>" + (f", step {h['step'][-1]:,} of {total:,}" if h["step"] else "") + best
-    T, words = self.corpus.context_len, self.value["context"].split()
     self.said.value = ""
-    self.corpus.ids(words)
-    if len(words) < T: raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
+    context = last_words(self.corpus, self.value["context"])
     if self.model is None: self.said.value = "The network's answers appear here when it trains."; return
-    said = predict_next_word(self.model, words[-T:], min(8, self.corpus.vocab_size))
-    self.said.value = table_html([[w, f"{p:.3f}", "█" * round(20 * p)] for w, p in said], [" ".join(words[-T:]) + " …", "probability"])
+    said = predict_next_word(self.model, context, min(8, self.corpus.vocab_size))
+    self.said.value = table_html([[w, f"{p:.3f}", "█" * round(20 * p)] for w, p in said], [context + " …", "probability"])
 
 # %% ../nbs/11_playground.ipynb #e8ea6f90
 class Trains(Working):
@@ -590,8 +593,7 @@ def plotly_graph(click):                 # called with the number of the word th
 # %% ../nbs/11_playground.ipynb #5e83a159
 def class_colours(vocab, classes):
     "A colour for each word, and {class: colour}."
-    palette = [plots.COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
-    key = {name: palette[i % len(palette)] for i, name in enumerate(classes)}
+    key = dict(zip(classes, plots.class_palette(len(classes))))
     of = {w: key[name] for name, words in classes.items() for w in words}
     return [of.get(w, "#999999") for w in vocab], key
 
