@@ -61,15 +61,21 @@ def text(tmp_path_factory):
     return work, load_corpus(work / "own.txt").vocab
 
 
-@pytest.fixture(scope="module", params=["lab", "notebook", pytest.param("classic", marks=pytest.mark.long)])
-def page(request, text, tmp_path_factory):
-    where, (work, vocab) = request.param, text
-    pytest.importorskip("playwright.sync_api")
-    if where != "classic": pytest.importorskip({"lab": "jupyterlab", "notebook": "notebook"}[where]); pytest.importorskip("plotly"); pytest.importorskip("anywidget")
+@pytest.fixture(scope="module")
+def chromium():
+    "One Playwright for all pages of this module: a second one beside it is refused."
+    api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None: pytest.skip("there is no chromium")
+    with api.sync_playwright() as p: yield p.chromium
+
+
+@pytest.fixture(scope="module", params=["lab", "notebook", pytest.param("classic", marks=pytest.mark.long)])
+def page(request, chromium, text, tmp_path_factory):
+    where, (work, vocab) = request.param, text
+    if where != "classic": pytest.importorskip({"lab": "jupyterlab", "notebook": "notebook"}[where]); pytest.importorskip("plotly"); pytest.importorskip("anywidget")
     assert MARKUP in vocab
     python = str(request.getfixturevalue("old_python")) if where == "classic" else sys.executable
-    with opened(where, python, tmp_path_factory.mktemp(where), work) as page:
+    with opened(chromium, where, python, tmp_path_factory.mktemp(where), work) as page:
         page.vocab = vocab; page.goto(address(page, "page.ipynb")); run_all(page, len(CELLS))
         for kind in KINDS[:-1]: page.wait_for_selector(f".lm-{kind} .lm-image img", state="attached")
         if where != "classic": page.wait_for_selector(".lm-hover .js-plotly-plot", state="attached")
@@ -79,12 +85,11 @@ def page(request, text, tmp_path_factory):
 
 
 @contextmanager
-def opened(where, python, home, work, **settings):
+def opened(chromium, where, python, home, work, **settings):
     "A browser without a past, which reaches this machine's server and nothing else."
-    from playwright.sync_api import sync_playwright
     port = free_port()
-    with serving(where, python, home, work, port, **settings), sync_playwright() as p:
-        browser = p.chromium.launch_persistent_context(str(home / "profile"), executable_path=CHROMIUM, headless=True, viewport={"width": 1500, "height": 1300},
+    with serving(where, python, home, work, port, **settings):
+        browser = chromium.launch_persistent_context(str(home / "profile"), executable_path=CHROMIUM, headless=True, viewport={"width": 1500, "height": 1300},
             args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
         page = browser.new_page(); page.where, page.port, page.outside, page.errors, page.times = where, port, [], [], []
         def only_here(route):
@@ -315,13 +320,12 @@ CHAPTERS = {"01_glove": ["glove-explorer"], "02_architecture": ["architecture-co
 
 
 @pytest.fixture(scope="module")
-def chapters(tmp_path_factory):
+def chapters(chromium, tmp_path_factory):
     "JupyterLab in a copy of the chapters, on the corpus that needs no file."
-    for need in ("playwright.sync_api", "jupyterlab"): pytest.importorskip(need)
-    if CHROMIUM is None: pytest.skip("there is no chromium")
+    pytest.importorskip("jupyterlab")
     work = tmp_path_factory.mktemp("chapters") / "nbs"
     shutil.copytree(ROOT / "nbs", work)
-    with opened("lab", sys.executable, tmp_path_factory.mktemp("home"), work, LM_NBDEV_CORPUS="synthetic") as page:
+    with opened(chromium, "lab", sys.executable, tmp_path_factory.mktemp("home"), work, LM_NBDEV_CORPUS="synthetic") as page:
         page.work = work
         yield page
 
