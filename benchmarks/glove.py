@@ -35,7 +35,8 @@ def plain_train(log_co, log_valid, W, b, epochs, rate):
 
 def ours_train(log_co, log_valid, W, b, epochs, rate):
     "`train_glove` from the same start, in float32."
-    g = train_glove(log_co, log_valid, init=(W.astype(np.float32), b.astype(np.float32)), num_epochs=epochs, learning_rate=rate)
+    g = train_glove(log_co, log_valid, init=(W.astype(np.float32), b.astype(np.float32)), num_epochs=epochs,
+                    learning_rate=rate)
     return g.history["train"][-1], g.history["valid"][-1]
 
 
@@ -53,11 +54,16 @@ if __name__ == "__main__":
     inputs = np.concatenate([corpus.train.inputs, corpus.valid.inputs, corpus.test.inputs])
     assert np.array_equal(plain_log_co_occurrence(inputs, V), log_co_occurrence(inputs, V))
     a, b = interleave([lambda: plain_log_co_occurrence(inputs, V), lambda: log_co_occurrence(inputs, V)], 7)
-    lines = [f"Corpus {corpus.name}, {V} words; medians, interleaved; {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}.", "",
-             f"Counting, {len(inputs):,} contexts, tables identical to the last digit:", "", "| | ms | ratio |", "|---|---|---|",
-             f"| plain loop | {1e3 * a:.1f} | 1 |", f"| `log_co_occurrence` | {1e3 * b:.2f} | {a / b:.0f} times as fast |", "",
-             f"Training, {epochs} epochs with both losses after each; plain: float64, three tables an epoch; ours: float32, one table:", "",
-             "| d | plain, ms an epoch | `train_glove` | ratio | its two products alone | losses differ by |", "|---|---|---|---|---|---|"]
+    lines = [f"Corpus {corpus.name}, {V} words; medians, interleaved; {os.cpu_count()} cores, "
+             f"Python {platform.python_version()}, NumPy {np.__version__}.", "",
+             f"Counting, {len(inputs):,} contexts, tables identical to the last digit:", "", "| | ms | ratio |",
+             "|---|---|---|",
+             f"| plain loop | {1e3 * a:.1f} | 1 |",
+             f"| `log_co_occurrence` | {1e3 * b:.2f} | {a / b:.0f} times as fast |", "",
+             f"Training, {epochs} epochs with both losses after each; plain: float64, three tables an epoch; ours: "
+             "float32, one table:", "",
+             "| d | plain, ms an epoch | `train_glove` | ratio | its two products alone | losses differ by |",
+             "|---|---|---|---|---|---|"]
     table, valid = log_co_occurrence(corpus.train.inputs, V), log_co_occurrence(corpus.valid.inputs, V)
     for d in (1, 2, 11, 50, 256):
         rng = np.random.default_rng(1); start = (0.1 * rng.standard_normal((V, d)), 0.1 * rng.standard_normal((V, 1)))
@@ -65,7 +71,13 @@ if __name__ == "__main__":
         gap = max(abs(x / y - 1) for x, y in zip(ours_train(*job), plain_train(*job)))
         assert gap < 1e-3
         S, E = np.ones((V, d + 2), np.float32), np.ones((V, V), np.float32); G, mirror = np.empty_like(S), S + 0
-        a, b, products = interleave([lambda: plain_train(*job), lambda: ours_train(*job), lambda: [(np.dot(S, mirror.T, out=E), np.dot(E, mirror, out=G)) for _ in range(epochs)]], 7)
-        lines.append(f"| {d} | {1e3 * a / epochs:.3f} | {1e3 * b / epochs:.3f} | {a / b:.1f} times as fast | {1e3 * products / epochs:.3f} | {gap:.0e} |")
-    lines += ["", "At d = 256 most of the time goes into two matrix products, the table and the way back, that an epoch needs however it is arranged;", f"the plain version's time over the products' alone, {a / products:.1f}, is the most that was to be had there.", ""]
+        a, b, products = interleave([lambda: plain_train(*job), lambda: ours_train(*job),
+                                     lambda: [(np.dot(S, mirror.T, out=E), np.dot(E, mirror, out=G))
+                                              for _ in range(epochs)]], 7)
+        lines.append(f"| {d} | {1e3 * a / epochs:.3f} | {1e3 * b / epochs:.3f} | {a / b:.1f} times as fast | "
+                     f"{1e3 * products / epochs:.3f} | {gap:.0e} |")
+    lines += ["", "At d = 256 most of the time goes into two matrix products, the table and the way back, "
+                  "that an epoch needs however it is arranged;", "the plain version's time over the products' alone, "
+                                                                 f"{a / products:.1f}, is the most that was "
+                                                                 "to be had there.", ""]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines), encoding="utf-8"); print("\n".join(lines))

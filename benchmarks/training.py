@@ -26,7 +26,9 @@ BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 def fused(start, X, Y):
     "As `train` runs it: bursts of steps, in turns on two threads where other programs hold one up."
-    p = start.astype(np.float32); step, rule = FusedStep(p, len(Y[0])), Momentum(p.flat.size); turns = Turns(two=step.threads == 1)
+    p = start.astype(np.float32)
+    step, rule = FusedStep(p, len(Y[0])), Momentum(p.flat.size)
+    turns = Turns(two=step.threads == 1)
     def one(x, y): step(x, y); rule.update(p.flat, step.grad.flat, RATE)
     def run():
         batches = zip(X, Y)
@@ -41,7 +43,8 @@ def clear(start, X, Y):
     def run():
         for x, y in zip(X, Y):
             acts = model.compute_activations(x)
-            v[0] = 0.9 * v[0] + (1 / len(y)) * back_propagate(model, x, acts, loss_derivative(acts.output_layer, y)); model.params = model.params - RATE * v[0]
+            v[0] = 0.9 * v[0] + (1 / len(y)) * back_propagate(model, x, acts, loss_derivative(acts.output_layer, y))
+            model.params = model.params - RATE * v[0]
     return run
 
 
@@ -66,7 +69,8 @@ def plain(start, X, Y):
 def products(start, X, Y):
     "Nothing but the six matrix products, float32, on one core or all, whichever is faster: the floor."
     p, B = start.astype(np.float32), len(Y[0]); H, TD = p.embed_to_hid_weights.shape
-    e, h, z = (np.ones((B, n), np.float32) for n in (TD, H, V)); a, b, c, d, f, g = (np.empty(s, np.float32) for s in ((B, H), (B, V), (V, H), (B, H), (H, TD), (B, TD)))
+    e, h, z = (np.ones((B, n), np.float32) for n in (TD, H, V))
+    a, b, c, d, f, g = (np.empty(s, np.float32) for s in ((B, H), (B, V), (V, H), (B, H), (H, TD), (B, TD)))
     def six():
         np.dot(e, p.embed_to_hid_weights.T, out=a); np.dot(h, p.hid_to_output_weights.T, out=b); np.dot(z.T, h, out=c)
         np.dot(z, p.hid_to_output_weights, out=d); np.dot(h.T, e, out=f); np.dot(h, p.embed_to_hid_weights, out=g)
@@ -81,7 +85,8 @@ def products(start, X, Y):
 
 def pytorch(start, X, Y, compiled=False):
     import torch
-    leaves = [torch.tensor(a.astype(np.float32)).requires_grad_() for a in start.arrays().values()]; rule = torch.optim.SGD(leaves, RATE, 0.9)
+    leaves = [torch.tensor(a.astype(np.float32)).requires_grad_() for a in start.arrays().values()]
+    rule = torch.optim.SGD(leaves, RATE, 0.9)
     def loss(x, y):
         E, W1, b1, W2, b2 = leaves
         return torch.nn.functional.cross_entropy(torch.sigmoid(E[x].reshape(len(y), -1) @ W1.T + b1) @ W2.T + b2, y)
@@ -94,11 +99,14 @@ def pytorch(start, X, Y, compiled=False):
 def jax_scan(start, X, Y):
     import jax
     import jax.numpy as jnp
-    state = {k: jnp.asarray(a, jnp.float32) for k, a in start.arrays().items()}; state = [(state, {k: a * 0 for k, a in state.items()})]
+    state = {k: jnp.asarray(a, jnp.float32) for k, a in start.arrays().items()}
+    state = [(state, {k: a * 0 for k, a in state.items()})]
     batches = jnp.asarray(X.astype(np.int32)), jnp.asarray(Y.astype(np.int32))
     def loss(p, x, y):
-        h = jax.nn.sigmoid(p["word_embedding_weights"][x].reshape(len(y), -1) @ p["embed_to_hid_weights"].T + p["hid_bias"])
-        return -jnp.take_along_axis(jax.nn.log_softmax(h @ p["hid_to_output_weights"].T + p["output_bias"]), y[:, None], 1).mean()
+        h = jax.nn.sigmoid(p["word_embedding_weights"][x].reshape(len(y), -1) @ p["embed_to_hid_weights"].T
+                           + p["hid_bias"])
+        return -jnp.take_along_axis(jax.nn.log_softmax(h @ p["hid_to_output_weights"].T + p["output_bias"]),
+                                    y[:, None], 1).mean()
     def step(state, batch):
         p, v = state; l, g = jax.value_and_grad(loss)(p, *batch); v = jax.tree.map(lambda v, g: 0.9 * v + g, v, g)
         return (jax.tree.map(lambda p, v: p - RATE * v, p, v), v), l
@@ -107,8 +115,10 @@ def jax_scan(start, X, Y):
     return run
 
 
-CONTESTANTS = {"fused step": fused, "clear path (chapters 3, 4)": clear, "straightforward float64": plain, "PyTorch eager": pytorch,
-               "PyTorch compiled": lambda *a: pytorch(*a, compiled=True), "JAX compiled over a scan": jax_scan, "matrix products alone": products}
+CONTESTANTS = {"fused step": fused, "clear path (chapters 3, 4)": clear, "straightforward float64": plain,
+               "PyTorch eager": pytorch,
+               "PyTorch compiled": lambda *a: pytorch(*a, compiled=True), "JAX compiled over a scan": jax_scan,
+               "matrix products alone": products}
 
 
 def interleave(runs, rounds):
@@ -116,14 +126,19 @@ def interleave(runs, rounds):
     times = {name: [] for name in runs}
     for run in runs.values(): run()
     for _ in range(rounds):
-        for name, run in runs.items(): time.sleep(PAUSE); start = time.perf_counter(); run(); times[name].append(time.perf_counter() - start)
+        for name, run in runs.items():
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
     return times
 
 
 def steps(names, D, H, B, rounds):
     "Median microseconds a step of each contestant, all from the same start on the same batches."
     rng, n = np.random.default_rng(0), max(20, 4_000_000 // (B * H))
-    X, Y = rng.integers(0, V, (n, B, T)), rng.integers(0, V, (n, B)); start = Params.random_init(Architecture(V, T, D, H), 0.1, 0)
+    X, Y = rng.integers(0, V, (n, B, T)), rng.integers(0, V, (n, B))
+    start = Params.random_init(Architecture(V, T, D, H), 0.1, 0)
     times = interleave({name: CONTESTANTS[name](start, X, Y) for name in names}, rounds)
     return {name: 1e6 * statistics.median(t) / n for name, t in times.items()}
 
@@ -145,7 +160,8 @@ def plain_to(goal, path, most=40_000):
         ids = [index.setdefault(w, len(index)) for w in line.lower().split()]
         for i in range(len(ids) - 3): rows.append(ids[i:i + 4])
     data = np.array(rows); rows_train, rows_valid = data[:372_550], data[372_550:372_550 + 46_568]
-    p = [a.copy() for a in Params.random_init(Architecture(V, T, 16, 128), 0.01, 0).arrays().values()]; v = [np.zeros_like(a) for a in p]
+    p = [a.copy() for a in Params.random_init(Architecture(V, T, 16, 128), 0.01, 0).arrays().values()]
+    v = [np.zeros_like(a) for a in p]
     params, step = Params(Architecture(V, T, 16, 128)), 0
     while step < most:
         order = rng.permutation(len(rows_train))
@@ -153,24 +169,31 @@ def plain_to(goal, path, most=40_000):
             b = rows_train[order[i:i + 100]]; plain_step(p, v, b[:, :3], b[:, 3], 0.1); step += 1
             if step % 1000: continue
             for view, a in zip(params.arrays().values(), p): view[:] = a
-            ce = np.mean([cross_entropy(forward(params, c[:, :3]).output_layer, c[:, 3]) for c in np.array_split(rows_valid, 20)])
+            ce = np.mean([cross_entropy(forward(params, c[:, :3]).output_layer, c[:, 3])
+                          for c in np.array_split(rows_valid, 20)])
             if ce <= goal: return time.perf_counter() - start, step, ce
     raise RuntimeError(f"not under {goal} after {most} steps")
 
 
 def ours_to(path, goal):
     start = time.perf_counter()
-    corpus = load_corpus(path, split="original"); result = train(corpus, TrainConfig(epochs=1, batch_size=250), progress=False)
+    corpus = load_corpus(path, split="original")
+    result = train(corpus, TrainConfig(epochs=1, batch_size=250), progress=False)
     assert result.history["valid_ce"][-1] <= goal, result.history
     return time.perf_counter() - start, result.history["step"][-1], result.history["valid_ce"][-1]
 
 
 def evaluation(rounds=5):
     "All training examples through the default network: milliseconds with and without the use of repeats, both in float32, 512 at a time."
-    corpus = load_corpus("toronto"); s = corpus.train; model = Model.random_init(Architecture(V, T, 16, 128), corpus.vocab, 0.3, 0, np.float32)
-    every = lambda: sum(len(s.targets[i:i + 512]) * cross_entropy(forward(model.params, s.inputs[i:i + 512]).output_layer, s.targets[i:i + 512]) for i in range(0, len(s), 512)) / len(s)
+    corpus = load_corpus("toronto")
+    s = corpus.train
+    model = Model.random_init(Architecture(V, T, 16, 128), corpus.vocab, 0.3, 0, np.float32)
+    every = lambda: sum(len(s.targets[i:i + 512]) * cross_entropy(forward(model.params,
+        s.inputs[i:i + 512]).output_layer, s.targets[i:i + 512]) for i in range(0, len(s), 512)) / len(s)
     assert abs(every() - model.evaluate(s.inputs, s.targets)) < 1e-6
-    with threadpool_limits(1, "blas"): times = interleave({"every example": every, "each context once": lambda: model.evaluate(s.inputs, s.targets)}, rounds)
+    with threadpool_limits(1, "blas"):
+        times = interleave({"every example": every, "each context once": lambda: model.evaluate(s.inputs, s.targets)},
+                           rounds)
     return {k: 1e3 * statistics.median(t) for k, t in times.items()}
 
 
@@ -179,31 +202,46 @@ def measure():
     names = list(CONTESTANTS)
     sizes = {f"{D}/{H}, batch {B}": steps(names, D, H, B, 7) for D, H in ((16, 128), (64, 512)) for B in (100, 500)}
     kernel = next((l.get("architecture") for l in threadpool_info() if l["internal_api"] == "openblas"), "?")
-    return {"kernel": kernel, "steps": sizes, "neighbours": neighbours(["fused step", "JAX compiled over a scan", "PyTorch eager"]), "evaluation": evaluation()}
+    return {"kernel": kernel, "steps": sizes,
+            "neighbours": neighbours(["fused step", "JAX compiled over a scan", "PyTorch eager"]),
+            "evaluation": evaluation()}
 
 
 def table(m):
     sizes = list(m["steps"]); lines = ["| | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
     for name in CONTESTANTS:
-        lines.append(f"| {name} | " + " | ".join(f"{m['steps'][s][name]:,.0f} ({m['steps'][s]['fused step'] / m['steps'][s][name]:.2f}x)" for s in sizes) + " |")
-    lines += ["", "Microseconds a step; in brackets the fused step's time as a multiple of this one's.", "", "With a busy process on each core (16/128, batch 100):", "", "| | alone | busy | slower by |", "|---|---|---|---|"]
+        lines.append(f"| {name} | " + " | ".join(f"{m['steps'][s][name]:,.0f} "
+                                                 f"({m['steps'][s]['fused step'] / m['steps'][s][name]:.2f}x)"
+                                                 for s in sizes) + " |")
+    lines += ["", "Microseconds a step; in brackets the fused step's time as a multiple of this one's.", "",
+              "With a busy process on each core (16/128, batch 100):", "", "| | alone | busy | slower by |",
+              "|---|---|---|---|"]
     lines += [f"| {k} | {a:,.0f} | {b:,.0f} | {b / a:.1f} |" for k, (a, b) in m["neighbours"].items()]
     a, b = m["evaluation"].values()
-    return lines + ["", f"Evaluation of all training examples, one core: {a:.0f} ms one by one, {b:.0f} ms with each context once: {a / b:.1f} times as fast, equal to 1e-6."]
+    return lines + ["", f"Evaluation of all training examples, one core: {a:.0f} ms one by one, "
+                        f"{b:.0f} ms with each context once: {a / b:.1f} times as fast, equal to 1e-6."]
 
 
 if __name__ == "__main__":
     if "--measure" in sys.argv: print(json.dumps(measure())); sys.exit()
     import jax
     import torch
-    lines = [f"Medians, interleaved; {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}, JAX {jax.__version__}. Logistic units, momentum, V = 250.", ""]
+    lines = [f"Medians, interleaved; {os.cpu_count()} cores, Python {platform.python_version()}, "
+             f"NumPy {np.__version__}, PyTorch {torch.__version__}, JAX {jax.__version__}. Logistic units, "
+             "momentum, V = 250.", ""]
     clean = {k: v for k, v in os.environ.items() if k not in BLAS_SETTINGS}
     environments = [clean] + ([dict(os.environ)] if clean != dict(os.environ) else [])
     for environment in environments:
-        m = json.loads(subprocess.run([sys.executable, __file__, "--measure"], env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-        lines += [f"## NumPy's OpenBLAS with its {m['kernel']} kernel" + (" (as it chooses by itself)" if environment is clean else " (as the environment here asks)"), "", *table(m), ""]
+        m = json.loads(subprocess.run([sys.executable, __file__, "--measure"], env=environment, check=True,
+                                      stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+        lines += [f"## NumPy's OpenBLAS with its {m['kernel']} kernel"
+                  + (" (as it chooses by itself)" if environment is clean else " (as the environment here asks)"), "",
+                  *table(m), ""]
     goal, path = 2.772, str(find_data("raw_sentences.txt")); first, second = ours_to(path, goal), plain_to(goal, path)
     again = ours_to(path, goal); ours = min(first[0], again[0])
-    lines += ["## From the raw file to validation 2.772", "", "| | seconds | steps | validation |", "|---|---|---|---|", f"| the original's recipe, straightforward float64, batch 100 | {second[0]:.1f} | {second[1]:,} | {second[2]:.3f} |",
-              f"| `TrainConfig(epochs=1, batch_size=250)` | {ours:.1f} | {first[1]:,} | {first[2]:.3f} |", "", f"1/{second[0] / ours:.0f} of the time, reading the file and three final evaluations included.", ""]
+    lines += ["## From the raw file to validation 2.772", "", "| | seconds | steps | validation |", "|---|---|---|---|",
+              f"| the original's recipe, straightforward float64, batch 100 | {second[0]:.1f} | {second[1]:,} | "
+              f"{second[2]:.3f} |",
+              f"| `TrainConfig(epochs=1, batch_size=250)` | {ours:.1f} | {first[1]:,} | {first[2]:.3f} |", "",
+              f"1/{second[0] / ours:.0f} of the time, reading the file and three final evaluations included.", ""]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines), encoding="utf-8"); print("\n".join(lines))

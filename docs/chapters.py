@@ -26,7 +26,8 @@ else:
     import importlib.util, os, subprocess, sys
     from pathlib import Path
     if importlib.util.find_spec("lm_nbdev") is None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{address}"], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q",
+                        "{address}"], check=True)
     start = Path("/content") if Path("/content").is_dir() else Path.cwd()
     folder = start / "course"
     if USE_DRIVE:
@@ -76,7 +77,8 @@ def dressed(notebook, path):
     same = old.get(SETUP, {}).get("source", "")
     count = old.get(SETUP, {}).get("execution_count") if "".join(same) == setup_cell(cfg) else None
     first = {"cell_type": "markdown", "id": BADGE, "metadata": {}, "source": lines(badge(path.name, cfg))}
-    second = {"cell_type": "code", "execution_count": count, "id": SETUP, "metadata": {}, "outputs": [], "source": lines(setup_cell(cfg))}
+    second = {"cell_type": "code", "execution_count": count, "id": SETUP, "metadata": {}, "outputs": [],
+              "source": lines(setup_cell(cfg))}
     notebook["cells"] = rest[:1] + [first, second] + rest[1:]
     mark_exercises(notebook, path.stem)
     return notebook
@@ -85,7 +87,8 @@ def dressed(notebook, path):
 def minutes(notebook):
     "About how long a chapter takes to read, in steps of five minutes: 200 words of prose a minute, 30 lines of code."
     words = sum(len("".join(c["source"]).split()) for c in notebook["cells"] if c["cell_type"] == "markdown")
-    code = sum(len([line for line in "".join(c["source"]).splitlines() if line.strip()]) for c in notebook["cells"] if c["cell_type"] == "code" and c.get("id") != SETUP)
+    code = sum(len([line for line in "".join(c["source"]).splitlines() if line.strip()]) for c in notebook["cells"]
+               if c["cell_type"] == "code" and c.get("id") != SETUP)
     return max(5, 5 * round((words / 200 + code / 30) / 5))
 
 
@@ -99,14 +102,16 @@ def table():
         what, _, rest = name.partition(": ")
         code = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
         module = re.search(r"#\| default_exp (\w+)", code)
-        rows.append(f"| {number} | [{what}]({cfg['nbs_path']}/{path.name}) | {rest} | {minutes(notebook)} min | {f'`{module[1]}`' if module else ''} | [Colab]({colab_link(path.name, cfg)}) |")
+        rows.append(f"| {number} | [{what}]({cfg['nbs_path']}/{path.name}) | {rest} | {minutes(notebook)} min | "
+                    f"{f'`{module[1]}`' if module else ''} | [Colab]({colab_link(path.name, cfg)}) |")
     return "| | chapter | | reading | module | run it |\n|---|---|---|---|---|---|\n" + "\n".join(rows)
 
 
 def readme():
     "The README with its table of chapters as it should be; unchanged where it has no place for one."
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"(<!-- chapters -->\n).*?(<!-- /chapters -->)", lambda m: m[1] + table() + "\n" + m[2], text, flags=re.S)
+    return re.sub(r"(<!-- chapters -->\n).*?(<!-- /chapters -->)", lambda m: m[1] + table() + "\n" + m[2],
+                  text, flags=re.S)
 
 
 def lines(text):
@@ -123,7 +128,8 @@ def main(check):
         wrong.append(path.name)
         if not check: path.write_text(new, encoding="utf-8")
     new = readme()
-    plain = lambda text: re.sub(r"\| \d+ min \|", "", text) if check else text          # a time that is five minutes off is no mistake
+    # a time that is five minutes off is no mistake
+    plain = lambda text: re.sub(r"\| \d+ min \|", "", text) if check else text
     if plain(new) != plain((ROOT / "README.md").read_text(encoding="utf-8")):
         wrong.append("README.md")
         if not check: (ROOT / "README.md").write_text(new, encoding="utf-8")

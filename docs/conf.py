@@ -26,7 +26,8 @@ exclude_patterns = ["README.md"]
 templates_path = []
 
 nb_execution_mode = "off"
-nb_render_markdown_format = "gfm"          # tables in computed Markdown; no roles or directives: its words come from a text
+# tables in computed Markdown; no roles or directives: its words come from a text
+nb_render_markdown_format = "gfm"
 nb_ipywidgets_js = {}                      # controls are shown as a picture or a sentence: the site runs no kernel
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline"]
@@ -40,7 +41,8 @@ html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_theme_options = {
     "repository_url": cfg["git_url"], "repository_branch": cfg["branch"], "path_to_docs": cfg["nbs_path"],
-    "use_repository_button": True, "use_download_button": False, "use_issues_button": True, "show_navbar_depth": 1, "navbar_persistent": [], "show_toc_level": 2, "home_page_in_toc": True,
+    "use_repository_button": True, "use_download_button": False, "use_issues_button": True, "show_navbar_depth": 1,
+    "navbar_persistent": [], "show_toc_level": 2, "home_page_in_toc": True,
 }
 html_copy_source = False
 html_show_sourcelink = False
@@ -48,7 +50,8 @@ mathjax_path = "tex-svg.js"                # one file with its fonts in it, so t
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "global"}}
 
 # ---- MathJax, from the package that brings it ----
-MATHJAX = next((Path(str(f.locate())) for f in metadata.files("sphinx-mathjax-offline") or [] if f.name == "tex-svg.js"), None)
+MATHJAX = next((Path(str(f.locate())) for f in metadata.files("sphinx-mathjax-offline")
+                or [] if f.name == "tex-svg.js"), None)
 if MATHJAX is None: raise RuntimeError("MathJax is not at hand: pip install sphinx-mathjax-offline")
 shutil.copyfile(MATHJAX, HERE / "static" / "tex-svg.js")
 
@@ -59,11 +62,15 @@ def readable(notebook, name, known):
     cells = []
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
-        if cell.get("id") == course.SETUP or text.strip().startswith(("#| hide", "#| default_exp")) and "\n" not in text.strip(): continue
-        if cell.get("id") == course.BADGE: text = f"[Open this chapter in Colab]({course.colab_link(name + '.ipynb', cfg)}){{.colab-button}}"
+        if (cell.get("id") == course.SETUP or text.strip().startswith(("#| hide", "#| default_exp"))
+                and "\n" not in text.strip()):
+            continue
+        if cell.get("id") == course.BADGE:
+            text = f"[Open this chapter in Colab]({course.colab_link(name + '.ipynb', cfg)}){{.colab-button}}"
         elif cell["cell_type"] == "markdown": text = linked(text, known, name).replace("](../docs/", "](../")
         cell["source"] = course.lines(text)
-        if re.search(r"^\s*### BEGIN SOLUTION", text, re.M) and cell["cell_type"] == "code": cell["metadata"]["tags"] = ["hide-input"]
+        if re.search(r"^\s*### BEGIN SOLUTION", text, re.M) and cell["cell_type"] == "code":
+            cell["metadata"]["tags"] = ["hide-input"]
         cells.append(cell)
     notebook["cells"] = cells
     notebook["metadata"]["mystnb"] = {"code_prompt_show": "Show an answer", "code_prompt_hide": "Hide the answer"}
@@ -81,11 +88,13 @@ def linked(text, known, here):
 
 # ---- words of a text stay words: Markdown that a cell computed brings no HTML and no picture from elsewhere ----
 def only_words(app, doctree):
-    "A tag in a cell's Markdown output becomes the letters that it is; what a cell shows as HTML is left alone, for the library escapes words there."     # (&lt; is what GitHub's filter makes of a tag such as <script>)
+    # (&lt; is what GitHub's filter makes of a tag such as <script>)
+    "A tag in a cell's Markdown output becomes the letters that it is; what a cell shows as HTML is left alone, for the library escapes words there."
     for node in list(doctree.findall(lambda n: isinstance(n, (nodes.raw, nodes.image)))):
         if "text_html" in node.get("classes", ()) or not inside_output(node): continue
         if isinstance(node, nodes.image) and "://" not in node["uri"] and not node["uri"].startswith("//"): continue
-        text = nodes.Text(node.astext().replace("&lt;", "<") if isinstance(node, nodes.raw) else f"![{node.get('alt', '')}]({node['uri']})")
+        text = nodes.Text(node.astext().replace("&lt;", "<") if isinstance(node, nodes.raw)
+                          else f"![{node.get('alt', '')}]({node['uri']})")
         node.replace_self(text if isinstance(node.parent, nodes.TextElement) else nodes.paragraph("", "", text))
 
 
@@ -103,7 +112,8 @@ def setup(app): app.connect("doctree-read", only_words)
 def cell(text): return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def typename(t): return "" if t in (inspect._empty, None) else t if isinstance(t, str) else getattr(t, "__name__", str(t))
+def typename(t):
+    return "" if t in (inspect._empty, None) else t if isinstance(t, str) else getattr(t, "__name__", str(t))
 
 
 def parameters(function):
@@ -116,7 +126,8 @@ def parameters(function):
         default = "" if d.default is inspect._empty or name == "return" else f"`{d.default!r}`"
         if name == "return" and not (d.docment or typename(d.anno)): continue
         kind = f"`{typename(d.anno)}`" if typename(d.anno) else ""
-        rows.append(f"| {'**gives**' if name == 'return' else f'`{name}`'} | {cell(kind)} | {cell(default)} | {cell(d.docment or '')} |")
+        rows.append(f"| {'**gives**' if name == 'return' else f'`{name}`'} | {cell(kind)} | {cell(default)} | "
+                    f"{cell(d.docment or '')} |")
     return "\n| parameter | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
 
 
@@ -129,15 +140,19 @@ def signature(thing):
 
 def entry(kind, name, thing, fence="````"):
     "One function, class or method as a directive."
-    text = inspect.cleandoc(inspect.getdoc(thing) or "") if thing.__doc__ and not (thing.__doc__ or "").startswith(f"{name}(") else ""
+    text = inspect.cleandoc(inspect.getdoc(thing) or "") if thing.__doc__ and not (thing.__doc__
+        or "").startswith(f"{name}(") else ""
     body = [f"{fence}{{py:{kind}}} {name}{signature(thing) if kind != 'exception' else ''}", "", text]
     if kind in ("function", "method"): body.append(parameters(thing))
-    elif kind == "class": body.append(parameters(thing.__init__) if "__init__" in vars(thing) and not hasattr(thing, "__dataclass_fields__") else fields(thing))
+    elif kind == "class":
+        body.append(parameters(thing.__init__) if "__init__" in vars(thing)
+                    and not hasattr(thing, "__dataclass_fields__") else fields(thing))
     if inspect.isclass(thing):
         for n, m in vars(thing).items():
             f = m.fget if isinstance(m, property) else m.__func__ if isinstance(m, (classmethod, staticmethod)) else m
             if n.startswith("_") or not inspect.isfunction(f) or not f.__doc__: continue
-            body.append(entry("method", n, f, fence="```") if not isinstance(m, property) else f"```{{py:property}} {n}\n\n{inspect.cleandoc(f.__doc__)}\n```\n")
+            body.append(entry("method", n, f, fence="```") if not isinstance(m, property)
+                        else f"```{{py:property}} {n}\n\n{inspect.cleandoc(f.__doc__)}\n```\n")
     return "\n".join(body + [fence, ""])
 
 
@@ -157,11 +172,13 @@ def fields(thing):
 def reference(module, chapter, title):
     "The reference page of a module."
     mod = import_module(f"{cfg['lib_name']}.{module}")
-    parts = [f"# {module}", "", f"Made in [{title}](../chapters/{chapter}.ipynb).", "", f"```{{py:module}} {mod.__name__}\n```", ""]
+    parts = [f"# {module}", "", f"Made in [{title}](../chapters/{chapter}.ipynb).", "",
+             f"```{{py:module}} {mod.__name__}\n```", ""]
     for name in mod.__all__:
         thing = getattr(mod, name)
         if getattr(thing, "__module__", None) != mod.__name__ or name.startswith("_"): continue
-        kind = "exception" if inspect.isclass(thing) and issubclass(thing, Exception) else "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else None
+        kind = ("exception" if inspect.isclass(thing) and issubclass(thing, Exception) else "class"
+                if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else None)
         if kind: parts.append(entry(kind, name, thing))
     return "\n".join(parts)
 
@@ -179,9 +196,11 @@ def make_pages():
     for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         title = "".join(notebook["cells"][0]["source"]).split("\n")[0].lstrip("# ")
-        found = re.search(r"#\| default_exp (\w+)", "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"))
+        found = re.search(r"#\| default_exp (\w+)",
+                          "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"))
         if found: modules.append((found[1], path.stem, title))
-        write(HERE / "chapters" / path.name, json.dumps(readable(notebook, path.stem, known), ensure_ascii=False, indent=1))
+        write(HERE / "chapters" / path.name,
+              json.dumps(readable(notebook, path.stem, known), ensure_ascii=False, indent=1))
         made.add(HERE / "chapters" / path.name)
     for module, chapter, title in modules:
         write(HERE / "api" / f"{module}.md", reference(module, chapter, title))
@@ -189,7 +208,8 @@ def make_pages():
     for old in [*(HERE / "chapters").glob("*"), *(HERE / "api").glob("*")]:
         if old not in made: old.unlink()
     listed = "\n".join(f"chapters/{p.stem}" for p in paths)
-    write(HERE / "index.md", (HERE / "front.txt").read_text(encoding="utf-8").format(chapters=listed, modules="\n".join(f"api/{m}" for m, _, _ in modules)))
+    write(HERE / "index.md", (HERE / "front.txt").read_text(encoding="utf-8").format(chapters=listed,
+        modules="\n".join(f"api/{m}" for m, _, _ in modules)))
     shutil.copyfile(HERE / "map.png", HERE / "static" / "map.png")
 
 

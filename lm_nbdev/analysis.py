@@ -20,7 +20,8 @@ __all__ = ['ALL_PARTS', 'SENTENCE_ENDS', 'predict_next_word', 'find_occurrences'
 
 # %% ../nbs/08_analysis.ipynb #ff989621
 def _whole(name, value, least=1):
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least: raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
 
 def _context(words, vocab, length, who):
@@ -30,7 +31,9 @@ def _context(words, vocab, length, who):
 
 def _probabilities(model, contexts):
     p = model.compute_activations(contexts).output_layer
-    if not np.isfinite(p).all(): raise ValueError("The model's probabilities are not numbers, because its weights hold NaN or infinity: train it again with a smaller learning rate.")
+    if not np.isfinite(p).all():
+        raise ValueError("The model's probabilities are not numbers, because its weights hold NaN or infinity: "
+                         "train it again with a smaller learning rate.")
     return p.astype(np.float64)
 
 def predict_next_word(model: Model,
@@ -56,7 +59,8 @@ def _index(corpus, parts=("train",)):
 def find_occurrences(corpus: Corpus,
                      words,               # T words: a string or a sequence
                     ) -> list:            # [(word, count), ...], most frequent first
-    "What followed a context in the training set. Raises `UnknownWord` with suggestions, `ValueError` for a wrong number of words."
+    """What followed a context in the training set. Raises `UnknownWord` with suggestions, `ValueError` for a wrong
+    number of words."""
     ids, V = _context(words, corpus.vocab, corpus.context_len, "corpus"), corpus.vocab_size
     codes, counts = _index(corpus)
     first = int(ngram_codes(ids[None], V)[0]) * V
@@ -68,7 +72,9 @@ def find_occurrences(corpus: Corpus,
 def _same_words(model, corpus):
     "One sentence where a model and a corpus do not belong together."
     same_vocabulary(model, corpus)
-    if model.arch.context_len != corpus.context_len: raise DataError(f"The model looks at {model.arch.context_len} words, but the corpus {corpus.name} has contexts of {corpus.context_len}.")
+    if model.arch.context_len != corpus.context_len:
+        raise DataError(f"The model looks at {model.arch.context_len} words, but the corpus {corpus.name} has contexts "
+                        f"of {corpus.context_len}.")
 
 def is_new(corpus: Corpus,
            contexts: np.ndarray,        # (B, T) word numbers
@@ -85,10 +91,12 @@ def novel_predictions(model: Model, corpus: Corpus,
                       k: int = 10,               # how many answers
                       parts=ALL_PARTS,           # the sentences in which they must not occur
                      ) -> list:                  # [(word, probability), ...], most likely first
-    "The most likely next words that never follow this context in the text. Raises like `predict_next_word`, `DataError` for a model of another vocabulary."
+    """The most likely next words that never follow this context in the text. Raises like `predict_next_word`,
+    `DataError` for a model of another vocabulary."""
     _same_words(model, corpus); k = _whole("k", k)
     answers = predict_next_word(model, words, len(model.vocab))
-    new = is_new(corpus, word_ids(words, corpus.vocab)[None], word_ids([w for w, _ in answers], corpus.vocab)[None], parts)[0]
+    new = is_new(corpus, word_ids(words, corpus.vocab)[None], word_ids([w for w, _ in answers], corpus.vocab)[None],
+                 parts)[0]
     return [answer for answer, is_novel in zip(answers, new) if is_novel][:k]
 
 # %% ../nbs/08_analysis.ipynb #e5abdc24
@@ -100,14 +108,17 @@ def top_predictions(model: Model,
     k, ids, p = min(_whole("k", k), len(model.vocab)), [], []
     for start in range(0, len(contexts), 4096):
         P = _probabilities(model, contexts[start:start + 4096])
-        some = np.sort(np.argpartition(-P, k - 1, axis=1)[:, :k], axis=1)             # the k largest, in the vocabulary's order
-        order = np.take_along_axis(some, np.argsort(-np.take_along_axis(P, some, axis=1), axis=1, kind="stable"), axis=1)
+        # the k largest, in the vocabulary's order
+        some = np.sort(np.argpartition(-P, k - 1, axis=1)[:, :k], axis=1)
+        order = np.take_along_axis(some, np.argsort(-np.take_along_axis(P, some, axis=1), axis=1, kind="stable"),
+                                   axis=1)
         ids.append(order); p.append(np.take_along_axis(P, order, axis=1))
     return np.concatenate(ids), np.concatenate(p)
 
 @dataclass
 class Novelty:
-    "By rank of the prediction, each (k,): `share` that is new to the training text; of those, the probability `promised` and how often it `came_true`."
+    """By rank of the prediction, each (k,): `share` that is new to the training text; of those, the probability
+    `promised` and how often it `came_true`."""
     share: np.ndarray
     promised: np.ndarray
     came_true: np.ndarray
@@ -122,7 +133,8 @@ def novelty(model: Model, corpus: Corpus, k: int = 10,
     if len(split) == 0: raise ValueError(f"The corpus {corpus.name} has no examples in its part {part!r}.")
     had = np.isin(ngram_codes(split.inputs, corpus.vocab_size), _index(corpus)[0] // corpus.vocab_size)
     keep = np.flatnonzero({"all": had | True, "had": had, "never": ~had}[among])
-    _, first, which = np.unique(ngram_codes(split.inputs[keep], corpus.vocab_size), return_index=True, return_inverse=True)
+    _, first, which = np.unique(ngram_codes(split.inputs[keep], corpus.vocab_size), return_index=True,
+                                return_inverse=True)
     contexts = split.inputs[keep][first]
     if len(keep) == 0: return Novelty(*np.full((3, min(_whole("k", k), len(model.vocab))), np.nan))
     ids, p = top_predictions(model, contexts, k)
@@ -131,7 +143,8 @@ def novelty(model: Model, corpus: Corpus, k: int = 10,
     return Novelty(new.mean(0), (p * new).sum(0) / count, (hit & new).sum(0) / count)
 
 # %% ../nbs/08_analysis.ipynb #ba4abcb1
-def boldest_predictions(model: Model, corpus: Corpus, k: int = 10, parts=ALL_PARTS) -> list:     # [(context, word, probability), ...]
+def boldest_predictions(model: Model, corpus: Corpus, k: int = 10,
+                        parts=ALL_PARTS) -> list:     # [(context, word, probability), ...]
     "The most probable (context, word) pairs that the text never has, one for each context of the training set at most."
     _same_words(model, corpus); k = _whole("k", k)
     _, first = np.unique(ngram_codes(corpus.train.inputs, corpus.vocab_size), return_index=True)
@@ -144,7 +157,9 @@ def boldest_predictions(model: Model, corpus: Corpus, k: int = 10, parts=ALL_PAR
 # %% ../nbs/08_analysis.ipynb #e7ef9e62
 def _vectors(model):
     E = model.params.word_embedding_weights.astype(np.float64)
-    if not np.isfinite(E).all(): raise ValueError(f"The embeddings hold {int((~np.isfinite(E)).sum())} values that are not finite: train the model again with a smaller learning rate.")
+    if not np.isfinite(E).all():
+        raise ValueError(f"The embeddings hold {int((~np.isfinite(E)).sum())} values that are not finite: "
+                         "train the model again with a smaller learning rate.")
     return E
 
 def nearest_words(model: Model,
@@ -164,7 +179,8 @@ def word_distance(model: Model, a: str, b: str) -> float:
 
 # %% ../nbs/08_analysis.ipynb #3e4f4b9f
 def neighbour_rank(model: Model, a: str, b: str) -> int:
-    "Which number b is among the neighbours of a, 1 for the nearest. Raises `UnknownWord`, `ValueError` for a word and itself."
+    """Which number b is among the neighbours of a, 1 for the nearest. Raises `UnknownWord`, `ValueError` for a word
+    and itself."""
     i, j = word_ids([a, b], model.vocab)
     if i == j: raise ValueError(f"{a!r} is no neighbour of itself: name two different words.")
     d = np.linalg.norm(_vectors(model) - _vectors(model)[i], axis=1)
@@ -172,7 +188,8 @@ def neighbour_rank(model: Model, a: str, b: str) -> int:
 
 # %% ../nbs/08_analysis.ipynb #3e6ad3b4
 def _spread_centres(X, num, rng):
-    "k-means++, greedy: of a few points drawn by squared distance from the centres so far, the one that helps most; fewer where points coincide."
+    """k-means++, greedy: of a few points drawn by squared distance from the centres so far, the one that helps most;
+    fewer where points coincide."""
     chosen, tries = [int(rng.integers(len(X)))], 2 + int(np.log(num))
     far = ((X - X[chosen[0]]) ** 2).sum(1)
     while len(chosen) < num and far.sum() > 0:
@@ -231,9 +248,12 @@ def class_agreement(groups: list,       # lists of words, from `clusters`
     return out
 
 def adjusted_rand(a, b) -> float:
-    "Agreement of two labelings of the same things, (N,) each: 1 perfect, 0 as by chance. Hubert and Arabie (1985), eq. 5."
+    """Agreement of two labelings of the same things, (N,) each: 1 perfect, 0 as by chance. Hubert and Arabie (1985),
+    eq. 5."""
     a, b = (np.unique(x, return_inverse=True)[1].ravel() for x in (a, b))
-    if len(a) != len(b) or len(a) < 2: raise ValueError(f"Two labelings of the same things are needed, at least two of them: {len(a)} and {len(b)} labels.")
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError("Two labelings of the same things are needed, at least two of them: "
+                         f"{len(a)} and {len(b)} labels.")
     table = np.zeros((a.max() + 1, b.max() + 1)); np.add.at(table, (a, b), 1)
     pairs = lambda n: float((n * (n - 1) / 2).sum())
     both, in_a, in_b = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
@@ -245,7 +265,8 @@ def analogy(model: Model,
             a: str, b: str, c: str,      # a is to b as c is to ?
             k: int = 10,                 # how many answers
            ) -> list:                    # [(word, cosine), ...], best first; without a, b and c
-    "Analogies by 3CosAdd: the largest cosine with b - a + c, vectors of length 1. Mikolov, Yih and Zweig (2013). Raises `UnknownWord`."
+    """Analogies by 3CosAdd: the largest cosine with b - a + c, vectors of length 1. Mikolov, Yih and Zweig (2013).
+    Raises `UnknownWord`."""
     k, ids = _whole("k", k), word_ids([a, b, c], model.vocab)
     E = _vectors(model); E = E / np.maximum(np.linalg.norm(E, axis=1, keepdims=True), 1e-30)
     target = E[ids[1]] - E[ids[0]] + E[ids[2]]
@@ -257,10 +278,12 @@ def analogy(model: Model,
 def word_axis(model: Model,
               a: str, b: str,       # the ends: a at +1, b at -1
              ) -> list:             # [(word, position), ...] from a's side to b's
-    "Every word's place on the line through two words. Bolukbasi et al. (2016). Raises `UnknownWord`, `ValueError` where both are at one place."
+    """Every word's place on the line through two words. Bolukbasi et al. (2016). Raises `UnknownWord`, `ValueError`
+    where both are at one place."""
     i, j = word_ids([a, b], model.vocab); E = _vectors(model)
     half, middle = (E[i] - E[j]) / 2, (E[i] + E[j]) / 2
-    if not half @ half > 0: raise ValueError(f"{a!r} and {b!r} are at the same place, so there is no line through them.")
+    if not half @ half > 0:
+        raise ValueError(f"{a!r} and {b!r} are at the same place, so there is no line through them.")
     place = (E - middle) @ half / (half @ half)
     return [(model.vocab[w], float(place[w])) for w in np.argsort(-place, kind="stable")]
 
@@ -269,8 +292,11 @@ def sharpen(p: np.ndarray,                 # (V,) probabilities
             temperature: float = 1.0,      # below 1 safer, above 1 wilder
             top_k: int = None,             # only the k most likely; None: all
            ) -> np.ndarray:                # (V,) probabilities
-    "p^(1/temperature) over the k most likely words, made to sum to 1. Raises `ValueError` for a temperature of 0 or below."
-    if not (np.isfinite(temperature) and temperature > 0): raise ValueError(f"temperature must be above 0, not {temperature}; for the most likely word each time use top_k=1.")
+    """p^(1/temperature) over the k most likely words, made to sum to 1. Raises `ValueError` for a temperature of 0 or
+    below."""
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be above 0, not {temperature}; for the most likely word each "
+                         "time use top_k=1.")
     z = np.log(np.maximum(p, 1e-300)) / temperature
     if top_k is not None: z[np.argsort(-z, kind="stable")[_whole("top_k", top_k):]] = -np.inf
     q = np.exp(z - z.max())
@@ -293,21 +319,30 @@ def starts_by_counting(rows: np.ndarray,       # (N, T+1) windows, in any order
 def sentence_starts(corpus: Corpus) -> tuple:      # (M, T) distinct beginnings, (M,) how often
     "How the sentences of a corpus begin: read from its text, or, for ready arrays, counted. Made once a corpus."
     if "starts" not in corpus.cache:
-        if corpus.starts is not None and len(corpus.starts): corpus.cache["starts"] = np.unique(corpus.starts, axis=0, return_counts=True)
-        else: corpus.cache["starts"] = starts_by_counting(np.concatenate([getattr(corpus, part).rows() for part in ALL_PARTS]), corpus.vocab)
+        if corpus.starts is not None and len(corpus.starts):
+            corpus.cache["starts"] = np.unique(corpus.starts, axis=0, return_counts=True)
+        else:
+            corpus.cache["starts"] = starts_by_counting(np.concatenate([getattr(corpus, part).rows()
+                                                                        for part in ALL_PARTS]), corpus.vocab)
     return corpus.cache["starts"]
 
 # %% ../nbs/08_analysis.ipynb #40cbeedc
 def _beginning(model, words, corpus, rng):
-    "Ids to begin with: the given ones if there are enough, else a sentence of the corpus that begins with them, drawn by frequency."
+    """Ids to begin with: the given ones if there are enough, else a sentence of the corpus that begins with them,
+    drawn by frequency."""
     given = np.zeros(0, np.int32) if words is None else word_ids(words, model.vocab)
     T = model.arch.context_len
     if len(given) >= T: return given.tolist()
-    if corpus is None: raise ValueError(f"The model looks at {T} words, but {len(given)} were given: give {T}, or a corpus whose sentences to begin like.")
+    if corpus is None:
+        raise ValueError(f"The model looks at {T} words, but {len(given)} were given: give {T}, "
+                         "or a corpus whose sentences to begin like.")
     _same_words(model, corpus)
     starts, counts = sentence_starts(corpus)
     fits = np.flatnonzero((starts[:, :len(given)] == given).all(1))
-    if len(fits) == 0: raise ValueError(f"No sentence of {corpus.name} begins with " + (repr(" ".join(model.vocab[i] for i in given)) if len(given) else f"{T} words of the vocabulary") + f"; give {T} words instead.")
+    if len(fits) == 0:
+        raise ValueError(f"No sentence of {corpus.name} begins with "
+                         + (repr(" ".join(model.vocab[i] for i in given)) if len(given)
+                            else f"{T} words of the vocabulary") + f"; give {T} words instead.")
     return starts[rng.choice(fits, p=counts[fits] / counts[fits].sum())].tolist()
 
 def generate(model: Model,
@@ -318,8 +353,11 @@ def generate(model: Model,
              max_words: int = 30,          # how many words to add at most
              seed: int = 0,                # of everything random
             ) -> str:
-    "A sentence, drawn word by word until `.`, `?` or `!`. Raises `UnknownWord`, `ValueError` for a temperature of 0 or below, `DataError` for another vocabulary."
-    _whole("max_words", max_words); rng = np.random.default_rng(_whole("seed", seed, 0)); sharpen(np.ones(1), temperature, top_k)
+    """A sentence, drawn word by word until `.`, `?` or `!`. Raises `UnknownWord`, `ValueError` for a temperature of 0
+    or below, `DataError` for another vocabulary."""
+    _whole("max_words", max_words)
+    rng = np.random.default_rng(_whole("seed", seed, 0))
+    sharpen(np.ones(1), temperature, top_k)
     ids = _beginning(model, words, corpus, rng)
     ends = {i for i, w in enumerate(model.vocab) if w in SENTENCE_ENDS}
     for _ in range(max_words):
@@ -340,14 +378,19 @@ class SentenceScore:
     def probability(self) -> float: return float(np.exp(self.log_probability))
     @property
     def per_word(self) -> float: return float(np.nanmean(self.surprise))
-    def __repr__(self): return " ".join(w if np.isnan(s) else f"{w}[{s:.2f}]" for w, s in zip(self.words, self.surprise)) + f"  (mean {self.per_word:.2f} nats a word)"
+    def __repr__(self):
+        return (" ".join(w if np.isnan(s) else f"{w}[{s:.2f}]" for w, s in zip(self.words, self.surprise))
+                + f"  (mean {self.per_word:.2f} nats a word)")
 
 def sentence_probability(model: Model,
                          sentence,           # more than T words: a string or a sequence
                         ) -> SentenceScore:
-    "The surprise of each word of a sentence, in nats. Raises `UnknownWord`, `ValueError` for a sentence of T words or fewer."
+    """The surprise of each word of a sentence, in nats. Raises `UnknownWord`, `ValueError` for a sentence of T words
+    or fewer."""
     ids, T = word_ids(sentence, model.vocab), model.arch.context_len
-    if len(ids) <= T: raise ValueError(f"A sentence needs at least {T + 1} words, because the model looks at {T} to judge the next; this one has {len(ids)}.")
+    if len(ids) <= T:
+        raise ValueError(f"A sentence needs at least {T + 1} words, because the model looks at {T} to judge the next; "
+                         f"this one has {len(ids)}.")
     rows = np.lib.stride_tricks.sliding_window_view(ids, T + 1)
     p = _probabilities(model, rows[:, :-1])[np.arange(len(rows)), rows[:, -1]]
     return SentenceScore([model.vocab[i] for i in ids], np.r_[np.full(T, np.nan), -np.log(np.maximum(p, 1e-300))])
@@ -357,16 +400,19 @@ def _gap(words, vocab):
     "The words, and where the gap is: three underscores, or any number of them that is no word of the vocabulary."
     words = words.split() if isinstance(words, str) else [str(w) for w in words]
     gaps = [i for i, w in enumerate(words) if w and set(w) == {"_"} and (len(w) == 3 or w not in vocab)]
-    if len(gaps) != 1: raise ValueError(f"Write the gap as ___, exactly once; found {len(gaps)} gaps in {' '.join(words)!r}.")
+    if len(gaps) != 1:
+        raise ValueError(f"Write the gap as ___, exactly once; found {len(gaps)} gaps in {' '.join(words)!r}.")
     return words, gaps[0]
 
 def fill_blank(model: Model,
                sentence,             # words with one gap, ___ : a string or a sequence
                k: int = 10,          # how many answers
               ) -> list:             # [(word, probability), ...], best first; over all words the probabilities sum to 1
-    "Words for a gap, each scored by the probabilities of all windows that hold it. Raises `UnknownWord`, `ValueError` for a sentence without windows or gap."
+    """Words for a gap, each scored by the probabilities of all windows that hold it. Raises `UnknownWord`,
+    `ValueError` for a sentence without windows or gap."""
     k, (words, g), T, V = _whole("k", k), _gap(sentence, model.vocab), model.arch.context_len, len(model.vocab)
-    if len(words) <= T: raise ValueError(f"A sentence needs at least {T + 1} words, the gap included; this one has {len(words)}.")
+    if len(words) <= T:
+        raise ValueError(f"A sentence needs at least {T + 1} words, the gap included; this one has {len(words)}.")
     ids = word_ids(words[:g] + words[g + 1:], model.vocab)
     rows = np.repeat(np.insert(ids, g, 0)[None], V, axis=0); rows[:, g] = np.arange(V)
     logs = np.zeros(V)
@@ -380,7 +426,8 @@ def fill_blank(model: Model,
 # %% ../nbs/08_analysis.ipynb #92dca1fe
 @dataclass
 class HiddenUnit:
-    "What one unit listens to and says: `contexts` that drive it most [(words, activation)], `listens` [(word, weight)] for each position, `raises` and `lowers` [(word, weight)]."
+    """What one unit listens to and says: `contexts` that drive it most [(words, activation)], `listens` [(word,
+    weight)] for each position, `raises` and `lowers` [(word, weight)]."""
     unit: int
     contexts: list
     listens: list
@@ -390,7 +437,8 @@ class HiddenUnit:
 def unit_inputs(model: Model, unit: int) -> np.ndarray:      # (T, V)
     "What each word at each position adds to the input of a hidden unit."
     H, T = model.arch.num_hid, model.arch.context_len
-    if not (isinstance(unit, (int, np.integer)) and 0 <= unit < H): raise ValueError(f"The model has hidden units 0 to {H - 1}, not {unit!r}.")
+    if not (isinstance(unit, (int, np.integer)) and 0 <= unit < H):
+        raise ValueError(f"The model has hidden units 0 to {H - 1}, not {unit!r}.")
     weights = model.params.embed_to_hid_weights[unit].reshape(T, -1).astype(np.float64)
     return weights @ _vectors(model).T
 
@@ -398,7 +446,8 @@ def hidden_unit(model: Model, corpus: Corpus,
                 unit: int,              # 0 to H - 1
                 k: int = 8,             # how many of each
                ) -> HiddenUnit:
-    "What drives a hidden unit, over all contexts of the training text, and what it makes likelier. Raises `ValueError` for a unit that is not there."
+    """What drives a hidden unit, over all contexts of the training text, and what it makes likelier. Raises
+    `ValueError` for a unit that is not there."""
     from lm_nbdev.model import activate
     _same_words(model, corpus); k, parts = _whole("k", k), unit_inputs(model, unit)
     _, first = np.unique(ngram_codes(corpus.train.inputs, corpus.vocab_size), return_index=True)
@@ -407,7 +456,9 @@ def hidden_unit(model: Model, corpus: Corpus,
     h, said = activate(u, model.arch.activation), model.params.hid_to_output_weights[:, unit]
     best = lambda values, names: [(names(i), float(values[i])) for i in np.argsort(-values, kind="stable")[:k]]
     word = lambda i: model.vocab[i]
-    return HiddenUnit(int(unit), best(h, lambda i: " ".join(corpus.words(contexts[i]))), [best(p - p.mean(), word) for p in parts], best(said, word), [(w, -v) for w, v in best(-said, word)])
+    return HiddenUnit(int(unit), best(h, lambda i: " ".join(corpus.words(contexts[i]))),
+                      [best(p - p.mean(), word) for p in parts], best(said, word),
+                      [(w, -v) for w, v in best(-said, word)])
 
 # %% ../nbs/08_analysis.ipynb #4a58dc52
 def _cell(value, safe):
@@ -425,7 +476,8 @@ def export_csv(path,
     import csv
     rows, width = [list(r) for r in rows], len(header) or None
     for n, row in enumerate(rows):
-        if width is not None and len(row) != width: raise ValueError(f"Row {n + 1} has {len(row)} values, but the header names {width} columns.")
+        if width is not None and len(row) != width:
+            raise ValueError(f"Row {n + 1} has {len(row)} values, but the header names {width} columns.")
     with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if header: writer.writerow([_cell(str(h), safe) for h in header])
@@ -446,7 +498,8 @@ def export_word2vec(path,
     E, vocab = _vectors(model).astype(np.float32), _plain_words(model.vocab, "word2vec's format")
     lines = [f"{E.shape[0]} {E.shape[1]}\n".encode()]
     for word, row in zip(vocab, E):
-        lines.append(f"{word} ".encode() + (row.astype("<f4").tobytes() if binary else " ".join(f"{x:.9g}" for x in row).encode()) + b"\n")
+        lines.append(f"{word} ".encode() + (row.astype("<f4").tobytes() if binary
+                                            else " ".join(f"{x:.9g}" for x in row).encode()) + b"\n")
     with atomic_write(path) as temporary: temporary.write_bytes(b"".join(lines))
     return Path(path)
 
@@ -455,16 +508,20 @@ def export_projector(folder,
                      model: Model,
                      corpus: Corpus = None,       # adds each word's count and class
                     ) -> Path:                    # the folder, for `tensorboard --logdir`
-    "Embeddings for TensorBoard's Embedding Projector: tensors.tsv, metadata.tsv, projector_config.pbtxt. Raises `DataError` for words with tabs."
+    """Embeddings for TensorBoard's Embedding Projector: tensors.tsv, metadata.tsv, projector_config.pbtxt. Raises
+    `DataError` for words with tabs."""
     E, vocab, folder = _vectors(model), _plain_words(model.vocab, "the projector's metadata"), Path(folder)
     header, rows = ["word"], [[w] for w in vocab]
     if corpus is not None:
         _same_words(model, corpus)
-        counts = np.bincount(corpus.train.targets, minlength=len(vocab)); of = {w: c for c, words in corpus.examples.classes.items() for w in words}
+        counts = np.bincount(corpus.train.targets, minlength=len(vocab))
+        of = {w: c for c, words in corpus.examples.classes.items() for w in words}
         header, rows = ["word", "count", "class"], [[w, str(n), of.get(w, "-")] for w, n in zip(vocab, counts)]
     texts = {"tensors.tsv": ["\t".join(f"{x:.9g}" for x in row) for row in E],
-             "metadata.tsv": (["\t".join(header)] if len(header) > 1 else []) + ["\t".join(r) for r in rows],       # one column: no header, says the projector
-             "projector_config.pbtxt": ['embeddings {', '  tensor_name: "word embeddings"', '  tensor_path: "tensors.tsv"', '  metadata_path: "metadata.tsv"', '}']}
+             "metadata.tsv": (["\t".join(header)] if len(header) > 1 else [])
+             + ["\t".join(r) for r in rows],       # one column: no header, says the projector
+             "projector_config.pbtxt": ['embeddings {', '  tensor_name: "word embeddings"',
+                                        '  tensor_path: "tensors.tsv"', '  metadata_path: "metadata.tsv"', '}']}
     for name, lines in texts.items():
         with atomic_write(folder / name) as temporary: temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
@@ -474,24 +531,34 @@ def _onnx_activation(name, dtype, helper, constant):
     "Nodes from `u` to `h`, in operations that every runtime knows."
     node = helper.make_node
     if name != "gelu": return [node({"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}[name], ["u"], ["h"])]
-    for key, value in dict(half=.5, one=1.0, cube=.044715, root=np.sqrt(2 / np.pi)).items(): constant(key, np.array(value, dtype))
-    return [node("Mul", ["u", "u"], ["uu"]), node("Mul", ["uu", "cube"], ["cuu"]), node("Add", ["cuu", "one"], ["cuu1"]), node("Mul", ["cuu1", "u"], ["inner"]),
-            node("Mul", ["inner", "root"], ["scaled"]), node("Tanh", ["scaled"], ["t"]), node("Add", ["t", "one"], ["t1"]), node("Mul", ["u", "half"], ["hu"]), node("Mul", ["hu", "t1"], ["h"])]
+    for key, value in dict(half=.5, one=1.0, cube=.044715, root=np.sqrt(2 / np.pi)).items():
+        constant(key, np.array(value, dtype))
+    return [node("Mul", ["u", "u"], ["uu"]), node("Mul", ["uu", "cube"], ["cuu"]),
+            node("Add", ["cuu", "one"], ["cuu1"]), node("Mul", ["cuu1", "u"], ["inner"]),
+            node("Mul", ["inner", "root"], ["scaled"]), node("Tanh", ["scaled"], ["t"]),
+            node("Add", ["t", "one"], ["t1"]), node("Mul", ["u", "half"], ["hu"]), node("Mul", ["hu", "t1"], ["h"])]
 
 def export_onnx(path, model: Model) -> Path:
-    "The whole network as ONNX: `context` (batch, T) int64 to `probabilities` (batch, V) float32; the vocabulary is in its metadata. Needs the extra `export`."
+    """The whole network as ONNX: `context` (batch, T) int64 to `probabilities` (batch, V) float32; the vocabulary is
+    in its metadata. Needs the extra `export`."""
     try: import onnx
-    except ImportError: raise DataError("Writing ONNX needs the package onnx; get it with: pip install 'lm_nbdev[export]'") from None
+    except ImportError:
+        raise DataError("Writing ONNX needs the package onnx; get it with: pip install 'lm_nbdev[export]'") from None
     from onnx import TensorProto, helper, numpy_helper
     a, arrays, dtype, constants = model.arch, model.params.arrays(), np.float32, []
     def constant(name, value): constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
     for name, value in arrays.items(): constant(name, value.astype(dtype))
     constant("row", np.array([-1, a.context_len * a.embedding_dim], np.int64))
-    nodes = [helper.make_node("Gather", ["word_embedding_weights", "context"], ["looked_up"], axis=0), helper.make_node("Reshape", ["looked_up", "row"], ["e"]),
-             helper.make_node("Gemm", ["e", "embed_to_hid_weights", "hid_bias"], ["u"], transB=1), *_onnx_activation(a.activation, dtype, helper, constant),
-             helper.make_node("Gemm", ["h", "hid_to_output_weights", "output_bias"], ["scores"], transB=1), helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1)]
-    graph = helper.make_graph(nodes, "lm_nbdev", [helper.make_tensor_value_info("context", TensorProto.INT64, ["batch", a.context_len])],
-                              [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", a.vocab_size])], constants)
+    nodes = [helper.make_node("Gather", ["word_embedding_weights", "context"], ["looked_up"], axis=0),
+             helper.make_node("Reshape", ["looked_up", "row"], ["e"]),
+             helper.make_node("Gemm", ["e", "embed_to_hid_weights", "hid_bias"], ["u"], transB=1),
+             *_onnx_activation(a.activation, dtype, helper, constant),
+             helper.make_node("Gemm", ["h", "hid_to_output_weights", "output_bias"], ["scores"], transB=1),
+             helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1)]
+    graph = helper.make_graph(nodes, "lm_nbdev",
+                              [helper.make_tensor_value_info("context", TensorProto.INT64, ["batch", a.context_len])],
+                              [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT,
+                                                             ["batch", a.vocab_size])], constants)
     made = helper.make_model(graph, producer_name="lm_nbdev", opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(made, {"vocab": json.dumps(model.vocab), "context_len": str(a.context_len)})
     onnx.checker.check_model(made, full_check=True)

@@ -15,7 +15,8 @@ ACTIVATIONS = ("logistic", "tanh", "relu", "gelu")
 
 @dataclass(frozen=True)
 class Architecture:
-    "The sizes that fix a network (Bengio et al. 2003, without direct connections). Raises `ValueError` for a size under 1."
+    """The sizes that fix a network (Bengio et al. 2003, without direct connections). Raises `ValueError` for a size
+    under 1."""
     vocab_size: int = 250           # V
     context_len: int = 3            # T
     embedding_dim: int = 16         # D
@@ -25,14 +26,17 @@ class Architecture:
     def __post_init__(self):
         for name in ("vocab_size", "context_len", "embedding_dim", "num_hid"):
             size = getattr(self, name)
-            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}.")
-        if self.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
+            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}.")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
 
     @property
     def param_shapes(self) -> dict:
         "The shape of each parameter array, by name, in the order in which `Params` holds them."
         V, T, D, H = self.vocab_size, self.context_len, self.embedding_dim, self.num_hid
-        return {"word_embedding_weights": (V, D), "embed_to_hid_weights": (H, T * D), "hid_bias": (H,), "hid_to_output_weights": (V, H), "output_bias": (V,)}
+        return {"word_embedding_weights": (V, D), "embed_to_hid_weights": (H, T * D), "hid_bias": (H,),
+                "hid_to_output_weights": (V, H), "output_bias": (V,)}
 
     @property
     def param_counts(self) -> dict:
@@ -53,10 +57,16 @@ class Params:
                  flat=None,                # (num_params,) to look into; None: new zeros
                 ):
         self.arch = arch
-        if flat is None and arch.num_params > 2 ** 28: raise ValueError(f"A network of {arch.num_params:,} numbers is too large to hold; this course stops at {2 ** 28:,}. Choose a smaller embedding_dim, num_hid or vocabulary.")
-        if flat is not None and not isinstance(flat, np.ndarray): raise ValueError(f"The parameters must be a NumPy vector, not {type(flat).__name__}.")
+        if flat is None and arch.num_params > 2 ** 28:
+            raise ValueError(f"A network of {arch.num_params:,} numbers is too large to hold; "
+                             f"this course stops at {2 ** 28:,}. Choose a smaller embedding_dim, "
+                             "num_hid or vocabulary.")
+        if flat is not None and not isinstance(flat, np.ndarray):
+            raise ValueError(f"The parameters must be a NumPy vector, not {type(flat).__name__}.")
         self.flat = np.zeros(arch.num_params, dtype) if flat is None else flat
-        if self.flat.shape != (arch.num_params,): raise ValueError(f"This network has {arch.num_params} parameters, but the vector has shape {self.flat.shape}.")
+        if self.flat.shape != (arch.num_params,):
+            raise ValueError(f"This network has {arch.num_params} parameters, but the vector has shape "
+                             f"{self.flat.shape}.")
         start = 0
         for name, shape in arch.param_shapes.items():
             setattr(self, name, self.flat[start:start + prod(shape)].reshape(shape))
@@ -74,7 +84,8 @@ class Params:
     def __mul__(self, scalar): return Params(self.arch, flat=self.flat * scalar)
     __rmul__ = __mul__
     def _combine(self, other, op):
-        if not isinstance(other, Params) or other.arch != self.arch: raise ValueError("Only the parameters of two networks of the same architecture can be combined.")
+        if not isinstance(other, Params) or other.arch != self.arch:
+            raise ValueError("Only the parameters of two networks of the same architecture can be combined.")
         return Params(self.arch, flat=op(self.flat, other.flat))
     def __repr__(self): return f"Params({self.arch}, {self.flat.dtype}, {self.flat.size:,} numbers)"
 

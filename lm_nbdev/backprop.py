@@ -13,9 +13,11 @@ __all__ = ['loss_derivative', 'activation_slope', 'back_propagate']
 def loss_derivative(output_layer: np.ndarray,     # (B, V) probabilities, rows sum to 1
                     targets: np.ndarray,          # (B,) the true next words
                    ) -> np.ndarray:               # (B, V) derivative of the summed cross-entropy by the scores, in nats
-    "How the loss changes with each score: p - 1[target]. Bridle (1990); Bishop (2006), eq. 4.109. Raises `ValueError` for targets that do not fit."
+    """How the loss changes with each score: p - 1[target]. Bridle (1990); Bishop (2006), eq. 4.109. Raises
+    `ValueError` for targets that do not fit."""
     output_layer = np.asarray(output_layer)
-    if output_layer.ndim != 2: raise ValueError(f"The output layer must have shape (B, V), not {np.shape(output_layer)}.")
+    if output_layer.ndim != 2:
+        raise ValueError(f"The output layer must have shape (B, V), not {np.shape(output_layer)}.")
     targets = check_targets(targets, *output_layer.shape)
     d = output_layer.copy()
     d[np.arange(len(targets)), targets] -= 1
@@ -41,7 +43,10 @@ def back_propagate(model: Model,
                   ) -> Params:                       # derivative by each parameter, summed over the batch
     "The gradient by all parameters, layer by layer backwards. Rumelhart, Hinton and Williams (1986)."
     p, a, inputs = model.params, activations, model.check_inputs(inputs)
-    if np.shape(loss_derivative) != (len(inputs), p.arch.vocab_size) or a.hidden_layer.shape != (len(inputs), p.arch.num_hid): raise ValueError(f"For {len(inputs)} contexts, the derivative must have shape {(len(inputs), p.arch.vocab_size)}, not {np.shape(loss_derivative)}.")
+    if np.shape(loss_derivative) != (len(inputs), p.arch.vocab_size) or a.hidden_layer.shape != (len(inputs),
+            p.arch.num_hid):
+        raise ValueError(f"For {len(inputs)} contexts, the derivative must have shape "
+                         f"{(len(inputs), p.arch.vocab_size)}, not {np.shape(loss_derivative)}.")
     grad = Params(p.arch, p.dtype)
     grad.hid_to_output_weights[:] = loss_derivative.T @ a.hidden_layer                       # (V, B) @ (B, H)
     grad.output_bias[:] = loss_derivative.sum(0)

@@ -13,7 +13,8 @@ __all__ = ['app', 'NAME_IT', 'FORMATS', 'train', 'training_recipe', 'trainer', '
            'baseline', 'main']
 
 # %% ../nbs/14_cli.ipynb #871767a2
-app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(help="Train a small neural language model on real text, and ask it questions.", add_completion=False,
+                  no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 NAME_IT = "name its text with --corpus"
 
 @app.command()
@@ -27,24 +28,30 @@ def train(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
           resume: Path = typer.Option(None, help="a checkpoint to go on from, bit for bit, or a model to start from"),
           engine: str = typer.Option("numpy", help="numpy, or torch (needs the extra scale)"),
           nproc: int = typer.Option(1, help="processes that share each batch; more than one needs --engine torch"),
-          out: Path = typer.Option(None, help="folder for model, checkpoint and report; default runs/CORPUS, or where the checkpoint lies")):
+          out: Path = typer.Option(None, help="folder for model, checkpoint and report; default runs/CORPUS, "
+                                              "or where the checkpoint lies")):
     "Train a model on a text, show what it learned, save it with a report; Ctrl-C keeps what was learned."
     from lm_nbdev import training
     from lm_nbdev.data import load_corpus
     from lm_nbdev.report import write_report
-    changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs, seed=seed).items() if v is not None}
+    changes = {k: v for k, v in dict(embedding_dim=embedding_dim, num_hid=num_hid, epochs=epochs, seed=seed).items()
+               if v is not None}
     learn = trainer(engine, nproc)                             # asks for what is missing before any work
     saved = training.read_checkpoint(resume) if resume else None
     config = training_recipe(original, best, resume, saved, changes)
-    data = load_corpus(corpus or (saved["corpus"] if saved and saved["corpus"] in ("toronto", "sotu", "synthetic") else None))
-    print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
+    data = load_corpus(corpus or (saved["corpus"] if saved and saved["corpus"] in ("toronto", "sotu", "synthetic")
+                                  else None))
+    print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / "
+          f"{len(data.test):,} examples")
     print("\n".join(f"  ({part})" for part in data.source.split("; ")) + "\n")
     folder = out or (resume.parent if saved else Path("runs") / data.name)
     result = learn(data, config, resume=resume, checkpoint=folder / "checkpoint.safetensors")
     show_result(data, result)
     model, page = result.model.save(folder / "model.safetensors"), write_report(folder / "report.html", data, result)
-    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")
-    if "interrupted" in result.stopped: print(f"\nTo go on where it stopped:\n  lm-nbdev train --resume {folder / 'checkpoint.safetensors'}")
+    print(f"\nSaved {model} and {page}. Now ask it:\n  lm-nbdev predict {model} {data.examples.contexts[0]}\n  "
+          f"lm-nbdev nearest {model} {data.examples.words[0]}\n  lm-nbdev generate {model} {data.examples.contexts[0]}")
+    if "interrupted" in result.stopped:
+        print(f"\nTo go on where it stopped:\n  lm-nbdev train --resume {folder / 'checkpoint.safetensors'}")
     if "no longer a number" in result.stopped: raise RuntimeError(f"Training {result.stopped}.")
 
 # %% ../nbs/14_cli.ipynb #9ca8f3bf
@@ -53,16 +60,21 @@ def training_recipe(original, best, resume, saved, changes):
     from dataclasses import replace
     from lm_nbdev.model import Model
     from lm_nbdev.training import TrainConfig
-    if original + best + bool(saved) > 1: raise ValueError("Name one recipe: --original, --best, or that of the checkpoint after --resume.")
+    if original + best + bool(saved) > 1:
+        raise ValueError("Name one recipe: --original, --best, or that of the checkpoint after --resume.")
     if saved: return replace(saved["config"], **changes)
     config = TrainConfig.original() if original else TrainConfig.best() if best else TrainConfig()
-    if resume: arch = Model.load(resume).arch; config = replace(config, embedding_dim=arch.embedding_dim, num_hid=arch.num_hid, activation=arch.activation)
+    if resume:
+        arch = Model.load(resume).arch
+        config = replace(config, embedding_dim=arch.embedding_dim, num_hid=arch.num_hid, activation=arch.activation)
     return replace(config, **changes)
 
 def trainer(engine, nproc):
     "The function that trains: chapter 6's, or chapter 12's with PyTorch in one process or several."
     if engine not in ("numpy", "torch"): raise ValueError(f"--engine must be numpy or torch, not {engine!r}.")
-    if nproc < 1 or nproc > 1 and engine != "torch": raise ValueError(f"--nproc {nproc} does not go with --engine {engine}: several processes need --engine torch, and at least 1.")
+    if nproc < 1 or nproc > 1 and engine != "torch":
+        raise ValueError(f"--nproc {nproc} does not go with --engine {engine}: several processes need --engine "
+                         "torch, and at least 1.")
     if engine == "numpy": from lm_nbdev.training import train; return train
     from functools import partial
     from lm_nbdev import scaling
@@ -76,9 +88,11 @@ def show_losses(corpus, result):
     from lm_nbdev.ngrams import compare
     start = time.perf_counter(); models = compare(corpus, result.model); seconds = time.perf_counter() - start
     told = lambda ce: f"{ce:.3f} ({math.exp(ce):.2f})"
-    print(f"{'nats (perplexity)':18}{'network':>18}{'counting':>18}{'mixture':>18}\n{'train':18}{told(result.final['train']):>18}")       # counting has seen these very examples
+    # counting has seen these very examples
+    print(f"{'nats (perplexity)':18}{'network':>18}{'counting':>18}{'mixture':>18}\n{'train':18}{told(result.final['train']):>18}")
     for part, split in (("valid", corpus.valid), ("test", corpus.test)):
-        print(f"{part:18}" + "".join(f"{told(result.final[part] if name == 'network' else m.evaluate(split.inputs, split.targets)):>18}" for name, m in models.items()))
+        print(f"{part:18}"
+              + "".join(f"{told(result.final[part] if name == 'network' else m.evaluate(split.inputs, split.targets)):>18}" for name, m in models.items()))
     print(f"\nCounting: {models['counting'].order}-gram Kneser-Ney, {seconds:.1f} s with the mixture.\n"
           f"The mixture gives the network a weight of {models['mixture'].weights[0]:.2f}, fitted on validation.")
 
@@ -94,7 +108,8 @@ def show_result(corpus, result):
         wrote = ", ".join(f"{w} {n}x" for w, n in find_occurrences(corpus, context)[:4]) or "nothing"
         print(f"\n{context[:60]}\n  model says    {said[:62]}\n  text had      {wrote[:62]}")
     print("\nnearest words")
-    for word in corpus.examples.words[:3]: print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
+    for word in corpus.examples.words[:3]:
+        print(f"  {word[:12]:12}  {', '.join(w for w, _ in nearest_words(result.model, word, 5))[:62]}")
     print("\nsentences it writes")
     for sentence in generated_sentences(result.model, corpus, 3): print(f"  {' '.join(w for w, _ in sentence)[:76]}")
 
@@ -106,7 +121,8 @@ def predict(model: Path = typer.Argument(help="a saved model"), words: list[str]
     for word, p in predict_next_word(Model.load(model), words): print(f"{word[:20]:20} {p:6.3f}  {'#' * round(50 * p)}")
 
 @app.command()
-def nearest(model: Path = typer.Argument(help="a saved model"), word: str = typer.Argument(help="a word"), k: int = typer.Option(10, "-k", help="how many")):
+def nearest(model: Path = typer.Argument(help="a saved model"), word: str = typer.Argument(help="a word"),
+            k: int = typer.Option(10, "-k", help="how many")):
     "The words that the model uses most alike."
     from lm_nbdev.analysis import nearest_words
     from lm_nbdev.model import Model
@@ -119,7 +135,8 @@ def word_map(models: list[Path] = typer.Argument(help="one or more saved models"
              perplexity: float = typer.Option(None, help="neighbours of a word; default 30, or a quarter of few words"),
              seed: int = typer.Option(0, help="of the maps"),
              glove: bool = typer.Option(True, help="maps of the counts' vectors, too"),
-             out: Path = typer.Option(None, help="the page, or a picture if it ends in .png; default runs/CORPUS/map.html")):
+             out: Path = typer.Option(None, help="the page, or a picture if it ends in .png; "
+                                                 "default runs/CORPUS/map.html")):
     "A map of all words: a page to zoom, search and point at, with a map for each model to switch between."
     from lm_nbdev import plots
     from lm_nbdev.data import atomic_write, load_corpus, word_counts
@@ -133,8 +150,11 @@ def word_map(models: list[Path] = typer.Argument(help="one or more saved models"
     title, path = f"{data.name}: {data.vocab_size} words", out or Path("runs") / data.name / "map.html"
     if path.suffix.lower() == ".png":
         fig = plots.text_map(next(iter(maps.values()))[0], data.vocab, classes=data.examples.classes, title=title)
-        with atomic_write(path) as temporary: fig.savefig(temporary, format="png", dpi=200, bbox_inches="tight", facecolor="white")
-    else: plots.interactive_map(maps, data.vocab, counts=word_counts(data), classes=data.examples.classes, title=title).save(path)
+        with atomic_write(path) as temporary:
+            fig.savefig(temporary, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+    else:
+        plots.interactive_map(maps, data.vocab, counts=word_counts(data), classes=data.examples.classes,
+                              title=title).save(path)
     for name, (_, _, note) in maps.items(): print(f"{name[:30]:30} {note}")
     print(f"\nSaved {path}")
 
@@ -151,7 +171,8 @@ def check(model: Path = typer.Argument(help="a saved model"),
     from lm_nbdev.model import Model, same_vocabulary
     net, data = Model.load(model), load_corpus(corpus)
     same_vocabulary(net, data, f"The model {model}", NAME_IT)
-    report = check_gradients(net, data.train.inputs[:max(0, batch)], data.train.targets[:max(0, batch)], num_checks=num_checks, seed=seed)
+    report = check_gradients(net, data.train.inputs[:max(0, batch)], data.train.targets[:max(0, batch)],
+                             num_checks=num_checks, seed=seed)
     print(report)
     if not report.ok: raise RuntimeError("The gradients are wrong.")
 
@@ -166,7 +187,8 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     from lm_nbdev.data import load_corpus
     from lm_nbdev.glove import log_co_occurrence, sweep_dimensions, train_glove
     try: sizes = [int(d) for d in dims.replace(",", " ").split()]
-    except ValueError: raise ValueError(f"--dims takes whole numbers with commas between, such as 1,2,11,50, not {dims!r}.") from None
+    except ValueError:
+        raise ValueError(f"--dims takes whole numbers with commas between, such as 1,2,11,50, not {dims!r}.") from None
     if starts < 1: raise ValueError(f"--starts must be at least 1, not {starts}.")
     data = load_corpus(corpus)
     V, scale = data.vocab_size, len(data.train) / max(1, len(data.valid))
@@ -175,9 +197,11 @@ def glove(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or a 
     sweep = sweep_dimensions(table, valid, sizes, seeds=range(1, starts + 1), num_epochs=epochs, x_max=x_max)
     scaled = sweep.losses_on(log_co_occurrence(data.valid.inputs, V, scale=scale))
     print(sweep.table(**{} if x_max else {"scaled": scaled}))
-    print("\nLosses are sums of squared errors" + (", weighted" if x_max else ".\nScaled: validation counts brought to the size of training") + ".")
+    print("\nLosses are sums of squared errors"
+          + (", weighted" if x_max else ".\nScaled: validation counts brought to the size of training") + ".")
     flat = sweep.models.get((2, 1)) or train_glove(table, embedding_dim=2, num_epochs=epochs, x_max=x_max)
-    save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max else {"validation, counts scaled": scaled}, flat.W)
+    save_glove(out or Path("runs") / data.name / "glove", data, sweep, {} if x_max
+               else {"validation, counts scaled": scaled}, flat.W)
 
 # %% ../nbs/14_cli.ipynb #468e4c69
 def save_glove(folder, corpus, sweep, others, points):
@@ -185,17 +209,21 @@ def save_glove(folder, corpus, sweep, others, points):
     from lm_nbdev import plots
     from lm_nbdev.analysis import export_csv
     from lm_nbdev.data import atomic_write
-    figures = {"sweep.png": plots.dimension_sweep(sweep.dims, {"training": sweep.train, "validation": sweep.valid, **others}),
-               "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes, title=f"{corpus.name}: two dimensions, straight from the counts")}
+    figures = {"sweep.png": plots.dimension_sweep(sweep.dims,
+                                                  {"training": sweep.train, "validation": sweep.valid, **others}),
+               "map.png": plots.text_map(points, corpus.vocab, classes=corpus.examples.classes,
+                                         title=f"{corpus.name}: two dimensions, straight from the counts")}
     print("\nSaved:")
     for name, fig in figures.items():
-        with atomic_write(folder / name) as path: fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
+        with atomic_write(folder / name) as path:
+            fig.savefig(path, format="png", dpi=200, bbox_inches="tight", facecolor="white")
         print(f"  {folder / name}")
     export_csv(folder / "vectors_2d.csv", [(word, *xy) for word, xy in zip(corpus.vocab, points)], ["word", "x", "y"])
     print(f"  {folder / 'vectors_2d.csv'}")
 
 @app.command()
-def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path = typer.Option(None, help="where to put it")):
+def download(name: str = typer.Argument("toronto", help="toronto"),
+             folder: Path = typer.Option(None, help="where to put it")):
     "Fetch the course's own text, checked against its SHA-256."
     from lm_nbdev import data
     for path in data.download(name, folder): print(path)
@@ -203,8 +231,10 @@ def download(name: str = typer.Argument("toronto", help="toronto"), folder: Path
 # %% ../nbs/14_cli.ipynb #1d65de38
 @app.command()
 def generate(model: Path = typer.Argument(help="a saved model"),
-             words: list[str] = typer.Argument(None, help="how to begin; with fewer than the model looks at, as the corpus's sentences begin"),
-             corpus: str = typer.Option(None, help="whose sentences to begin like: toronto, sotu, synthetic, or a .txt file or folder"),
+             words: list[str] = typer.Argument(None, help="how to begin; with fewer than the model looks at, "
+                                                          "as the corpus's sentences begin"),
+             corpus: str = typer.Option(None, help="whose sentences to begin like: toronto, sotu, synthetic, "
+                                                   "or a .txt file or folder"),
              temperature: float = typer.Option(1.0, help="below 1 safer, above 1 wilder"),
              top_k: int = typer.Option(None, help="draw from the k most likely words only"),
              number: int = typer.Option(5, "-n", "--number", help="how many sentences"),
@@ -217,19 +247,28 @@ def generate(model: Path = typer.Argument(help="a saved model"),
     if number < 1: raise ValueError(f"--number must be at least 1, not {number}.")
     net = Model.load(model); given = words or []
     data = load_corpus(corpus) if corpus or len(given) < net.arch.context_len else None
-    for i in range(number): print(analysis.generate(net, given, corpus=data, temperature=temperature, top_k=top_k, max_words=max_words, seed=seed + i))
+    for i in range(number):
+        print(analysis.generate(net, given, corpus=data, temperature=temperature, top_k=top_k, max_words=max_words,
+                                seed=seed + i))
 
 # %% ../nbs/14_cli.ipynb #c33cc2d2
-FORMATS = {"word2vec": ".vectors.txt", "word2vec-binary": ".vectors.bin", "projector": ".projector", "onnx": ".onnx", "csv": ".csv"}
+FORMATS = {"word2vec": ".vectors.txt", "word2vec-binary": ".vectors.bin", "projector": ".projector", "onnx": ".onnx",
+           "csv": ".csv"}
 
 def model_table(model, name: str) -> tuple:      # header, rows
     "A table about a model: vectors, nearest (ten for each word), distances (all pairs) or clusters."
     from lm_nbdev import analysis
     V, E = model.vocab, model.params.word_embedding_weights
-    if name == "vectors": return ["word", *(f"d{i + 1}" for i in range(E.shape[1]))], [(w, *row) for w, row in zip(V, E)]
-    if name == "nearest": return ["word", "rank", "neighbour", "distance"], [(w, i + 1, n, d) for w in V for i, (n, d) in enumerate(analysis.nearest_words(model, w))]
-    if name == "distances": return ["word", *V], [(w, *(near.get(v, 0.0) for v in V)) for w in V for near in [dict(analysis.nearest_words(model, w, len(V)))]]
-    if name == "clusters": return ["cluster", "word"], [(i + 1, w) for i, group in enumerate(analysis.clusters(model)) for w in group]
+    if name == "vectors":
+        return ["word", *(f"d{i + 1}" for i in range(E.shape[1]))], [(w, *row) for w, row in zip(V, E)]
+    if name == "nearest":
+        return ["word", "rank", "neighbour", "distance"], [(w, i + 1, n, d) for w in V
+                                                           for i, (n, d) in enumerate(analysis.nearest_words(model, w))]
+    if name == "distances":
+        return ["word", *V], [(w, *(near.get(v, 0.0) for v in V)) for w in V
+                              for near in [dict(analysis.nearest_words(model, w, len(V)))]]
+    if name == "clusters":
+        return ["cluster", "word"], [(i + 1, w) for i, group in enumerate(analysis.clusters(model)) for w in group]
     raise ValueError(f"There is no table {name!r}; choose vectors, nearest, distances or clusters.")
 
 @app.command()
@@ -254,7 +293,8 @@ def export(model: Path = typer.Argument(help="a saved model"),
 @app.command()
 def student(out: Path = typer.Argument(help="folder to write; it must hold no notebooks yet"),
             chapters: Path = typer.Option(None, help="folder of the chapters; default: nbs/ of this checkout"),
-            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, with the answers")):
+            nbgrader: bool = typer.Option(False, "--nbgrader", help="write a course folder for nbgrader, "
+                                                                    "with the answers")):
     "Write the course without its answers, each with a check that answers at once."
     from lm_nbdev.exercises import student_edition
     counts = student_edition(out, chapters=chapters, nbgrader=nbgrader)
@@ -272,19 +312,28 @@ def baseline(corpus: str = typer.Option(None, help="toronto, sotu, synthetic, or
     from lm_nbdev.model import Model, same_vocabulary
     from lm_nbdev.ngrams import KneserNey, Mixture, metrics, metrics_table, write_arpa
     net = Model.load(model) if model else None
-    KneserNey(order)                                                   # complains about an impossible order before anything is read
-    ready = Path(corpus or "").suffix in (".zip", ".pk", ".pkl", ".mat") or (Path(corpus or "") / "train_inputs.npy").exists()
+    # complains about an impossible order before anything is read
+    KneserNey(order)
+    ready = (Path(corpus or "").suffix in (".zip", ".pk", ".pkl", ".mat")
+             or (Path(corpus or "") / "train_inputs.npy").exists())
     data = load_corpus(corpus, context_len=3 if ready else net.arch.context_len if net else max(1, order - 1))
     if net: same_vocabulary(net, data, f"The model {model}", NAME_IT)
-    if min(len(data.valid), len(data.test)) == 0: raise DataError(f"The corpus {data.name} is too small: it has no examples for validation or test.")
-    print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / {len(data.test):,} examples")
-    models = {"unigram" if n == 1 else f"{n}-gram": KneserNey(n).fit(data.train, data.vocab_size) for n in range(1, order + 1)}
+    if min(len(data.valid), len(data.test)) == 0:
+        raise DataError(f"The corpus {data.name} is too small: it has no examples for validation or test.")
+    print(f"Corpus {data.name}: {data.vocab_size} words, {len(data.train):,} / {len(data.valid):,} / "
+          f"{len(data.test):,} examples")
+    models = {"unigram" if n == 1 else f"{n}-gram": KneserNey(n).fit(data.train, data.vocab_size)
+              for n in range(1, order + 1)}
     best = list(models.values())[-1]
     if net: models |= {"network": net, "mixture": Mixture(net, best).fit(data.valid)}
     for part, split in (("validation", data.valid), ("test", data.test)):
-        print(f"\n{part}\n" + metrics_table({name: metrics(m, split.inputs, split.targets) for name, m in models.items()}))
-    if net: print(f"\nThe mixture gives the network a weight of {models['mixture'].weights[0]:.2f}, fitted on validation.")
-    if arpa: print(f"\nSaved {write_arpa(best, data.vocab, arpa)}, which other programs read; ask them without <s> and </s>.")
+        print(f"\n{part}\n"
+              + metrics_table({name: metrics(m, split.inputs, split.targets) for name, m in models.items()}))
+    if net:
+        print(f"\nThe mixture gives the network a weight of {models['mixture'].weights[0]:.2f}, fitted on validation.")
+    if arpa:
+        print(f"\nSaved {write_arpa(best, data.vocab, arpa)}, which other programs read; "
+              "ask them without <s> and </s>.")
 
 # %% ../nbs/14_cli.ipynb #52c2f636
 class _Plain:
@@ -292,7 +341,8 @@ class _Plain:
     def __init__(self, stream): self.stream = stream
     def __getattr__(self, name): return getattr(self.stream, name)
     def write(self, text):
-        text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text) if not text.isprintable() else text
+        text = ("".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+                if not text.isprintable() else text)
         coding = getattr(self.stream, "encoding", None) or "utf-8"
         return self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
 
@@ -300,12 +350,16 @@ def main(args: list = None) -> None:
     "The command `lm-nbdev`: exit code 0, 2 for a request that can't be met, 1 for a failure at run time."
     from contextlib import redirect_stdout
     try:
-        with redirect_stdout(_Plain(sys.stdout)): code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
+        with redirect_stdout(_Plain(sys.stdout)):
+            code = typer.main.get_command(app)(args, prog_name="lm-nbdev", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort): code = _complain("Interrupted.", 1)
-    except BrokenPipeError: code = 1; sys.stdout = open(os.devnull, "w")        # whoever read the answer has seen enough
+    except BrokenPipeError:
+        code = 1
+        sys.stdout = open(os.devnull, "w")        # whoever read the answer has seen enough
     except (ValueError, KeyError, FileNotFoundError) as e: code = _complain(str(e), 2)
     except Exception as e:
-        if hasattr(e, "format_message"): code = _complain(e.format_message(), e.exit_code)       # a word that typer does not understand
+        # a word that typer does not understand
+        if hasattr(e, "format_message"): code = _complain(e.format_message(), e.exit_code)
         elif isinstance(e, (OSError, RuntimeError, MemoryError)): code = _complain(str(e) or type(e).__name__, 1)
         else: raise
     sys.exit(code or 0)

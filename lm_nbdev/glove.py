@@ -20,13 +20,16 @@ def pair_counts(inputs: np.ndarray,          # (N, T) contexts
                ) -> np.ndarray:              # (V, V) int64: how often j stood right after i (or beside it)
     "How often two words stand side by side in the contexts. Raises `ValueError` for ids outside the vocabulary."
     inputs, V = np.asarray(inputs), whole(vocab_size, "vocab_size")
-    if V > 20_000: raise ValueError(f"A table of {V:,} by {V:,} pairs is too large to hold; count over at most 20,000 words.")
+    if V > 20_000:
+        raise ValueError(f"A table of {V:,} by {V:,} pairs is too large to hold; count over at most 20,000 words.")
     if inputs.ndim != 2 or inputs.shape[1] < 2 or inputs.dtype.kind not in "iu":
-        raise ValueError(f"Contexts are whole numbers in N rows of at least 2 words, not {inputs.dtype} of shape {inputs.shape}.")
+        raise ValueError("Contexts are whole numbers in N rows of at least 2 words, "
+                         f"not {inputs.dtype} of shape {inputs.shape}.")
     if inputs.size and (inputs.min() < 0 or inputs.max() >= V):
         raise ValueError(f"Word numbers go from 0 to {V - 1}, but the contexts hold {inputs.min()} to {inputs.max()}.")
     counts = np.zeros(V * V, np.int64)
-    for i in range(inputs.shape[1] - 1): counts += np.bincount(inputs[:, i].astype(np.int64) * V + inputs[:, i + 1].astype(np.int64), minlength=V * V)
+    for i in range(inputs.shape[1] - 1):
+        counts += np.bincount(inputs[:, i].astype(np.int64) * V + inputs[:, i + 1].astype(np.int64), minlength=V * V)
     counts = counts.reshape(V, V)
     return counts + counts.T if symmetric else counts
 
@@ -38,12 +41,14 @@ def log_co_occurrence(inputs: np.ndarray,            # (N, T) contexts
                       scale: float = 1.0,            # counts are multiplied by it first
                      ) -> np.ndarray:                # (V, V) float64: log(scale * X + smoothing)
     "Logarithm of how often two words stand side by side. Raises `ValueError` where a cell would be log 0."
-    if not (np.isfinite(smoothing) and smoothing >= 0): raise ValueError(f"smoothing must be 0 or more, not {smoothing}.")
+    if not (np.isfinite(smoothing) and smoothing >= 0):
+        raise ValueError(f"smoothing must be 0 or more, not {smoothing}.")
     if not (np.isfinite(scale) and scale > 0): raise ValueError(f"scale must be above 0, not {scale}.")
     X = pair_counts(inputs, vocab_size, symmetric=symmetric)
     empty = int((X == 0).sum())
     if smoothing == 0 and empty:
-        raise ValueError(f"{empty:,} of {X.size:,} pairs never occur, and without smoothing their cells would be log 0, minus infinity: use a smoothing above 0, such as 0.5.")
+        raise ValueError(f"{empty:,} of {X.size:,} pairs never occur, and without smoothing their cells would be log "
+                         "0, minus infinity: use a smoothing above 0, such as 0.5.")
     return np.log(scale * X + smoothing)
 
 # %% ../nbs/01_glove.ipynb #7136d01f
@@ -60,14 +65,17 @@ def glove_loss(W: np.ndarray,            # (V, D) one vector a word
                log_co: np.ndarray,       # (V, V) log counts
                *, weights: np.ndarray = None,      # (V, V) how much each cell counts; None: all alike
               ) -> float:
-    "Sum of squared errors of w_i.w_j + b_i + b_j against the log counts. Pennington et al. (2014), eq. 8, unweighted unless asked."
+    """Sum of squared errors of w_i.w_j + b_i + b_j against the log counts. Pennington et al. (2014), eq. 8, unweighted
+    unless asked."""
     _check_shapes(W, b, log_co)
     E = W @ W.T + b + b.T - log_co
     return float((E * E).sum() if weights is None else (weights * E * E).sum())
 
 def _check_shapes(W, b, log_co):
     V = len(log_co)
-    if np.shape(log_co) != (V, V) or np.ndim(W) != 2 or len(W) != V or np.shape(b) != (V, 1): raise ValueError(f"W must be (V, D), b (V, 1) and the table (V, V), not {np.shape(W)}, {np.shape(b)} and {np.shape(log_co)}.")
+    if np.shape(log_co) != (V, V) or np.ndim(W) != 2 or len(W) != V or np.shape(b) != (V, 1):
+        raise ValueError(f"W must be (V, D), b (V, 1) and the table (V, V), not {np.shape(W)}, "
+                         f"{np.shape(b)} and {np.shape(log_co)}.")
 
 # %% ../nbs/01_glove.ipynb #a8055b31
 def glove_gradient(W: np.ndarray,        # (V, D)
@@ -123,13 +131,15 @@ def glove_weights(log_co: np.ndarray,        # (V, V) log of the smoothed counts
                   alpha: float = 0.75,       # how fast the weight rises below
                  ) -> np.ndarray:            # (V, V) weights, 0 to 1
     "f(X) = min(1, (X / x_max)^alpha), X with its smoothing. Pennington et al. (2014), eq. 9."
-    if np.ndim(x_max) or not (x_max > 0 and np.isfinite(alpha)): raise ValueError(f"x_max must be above 0, not {x_max}.")
+    if np.ndim(x_max) or not (x_max > 0 and np.isfinite(alpha)):
+        raise ValueError(f"x_max must be above 0, not {x_max}.")
     return np.minimum(1, np.exp(alpha * (log_co - np.log(x_max))))
 
 # %% ../nbs/01_glove.ipynb #7759c4e5
 @dataclass
 class Glove:
-    "Word vectors W (V, D), biases b (V, 1), losses by epoch (the start first); two-sided: also C and c for the word on the right."
+    """Word vectors W (V, D), biases b (V, 1), losses by epoch (the start first); two-sided: also C and c for the word
+    on the right."""
     W: np.ndarray
     b: np.ndarray
     history: dict
@@ -168,7 +178,8 @@ def _check_table(table, name, V=None):
     table = np.asarray(table)
     if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 1: raise ValueError(f"{name} must be square, V by V, not of shape {table.shape}.")
     if V is not None and len(table) != V: raise ValueError(f"{name} is for {len(table)} words, but the training table for {V}.")
-    if table.dtype.kind not in "fiu" or not np.isfinite(table).all(): raise ValueError(f"{name} holds values that are not finite; counts of 0 need a smoothing above 0.")
+    if table.dtype.kind not in "fiu" or not np.isfinite(table).all():
+        raise ValueError(f"{name} holds values that are not finite; counts of 0 need a smoothing above 0.")
     return table.astype(np.float64)
 
 # %% ../nbs/01_glove.ipynb #fae53c5a
@@ -177,7 +188,8 @@ class Diverged(ValueError): "The loss grew instead of falling."
 def _check_loss(loss, first, epoch, learning_rate, V):
     if not loss <= 10 * first + 1e-6:
         better = min(0.2 / V, learning_rate / 4)
-        raise Diverged(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
+        raise Diverged(f"The loss diverged in epoch {epoch} (from {first:,.0f} to {loss:,.0f}): "
+                       f"a learning rate of {learning_rate:.3g} is too large, try {better:.2g}.")
 
 def _halving(train, rate, times=6):
     "`train` with this rate; where the loss diverges, afresh with half of it."
@@ -199,14 +211,18 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
                 two_sided: bool = False,               # own vectors for the word on the right
                 progress: bool = False,                # show a bar
                ) -> Glove:
-    "Fit vectors to log counts by full-batch descent. Raises `ValueError` for a bad table or start, and when the loss diverges."
+    """Fit vectors to log counts by full-batch descent. Raises `ValueError` for a bad table or start, and when the loss
+    diverges."""
     from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
     log_co = _check_table(log_co, "log_co"); V = len(log_co); num_epochs = whole(num_epochs, "num_epochs", 0)
     if optimizer not in RATES: raise ValueError(f"optimizer must be one of {', '.join(RATES)}, not {optimizer!r}.")
     if learning_rate is None:
-        return _halving(partial(train_glove, log_co, valid_log_co, embedding_dim=embedding_dim, num_epochs=num_epochs, init=init, seed=seed, optimizer=optimizer, x_max=x_max, two_sided=two_sided, progress=progress), RATES[optimizer](V))
-    if np.ndim(learning_rate) or not (np.isfinite(learning_rate) and learning_rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
+        return _halving(partial(train_glove, log_co, valid_log_co, embedding_dim=embedding_dim, num_epochs=num_epochs,
+                                init=init, seed=seed, optimizer=optimizer, x_max=x_max, two_sided=two_sided,
+                                progress=progress), RATES[optimizer](V))
+    if np.ndim(learning_rate) or not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
     arrays = _start(V, embedding_dim, init, seed, two_sided); D, dtype = arrays[0].shape[1], arrays[0].dtype
     tables, rest, weights = [log_co], [0.0], None if x_max is None else glove_weights(log_co, x_max)
     if valid_log_co is not None: tables.append(_check_table(valid_log_co, "valid_log_co", V)); rest.append(0.0)
@@ -215,11 +231,14 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
         tables, rest, weights = [p[0] for p in parts], [p[2] for p in parts], parts[0][1]
     W, b, C, c = arrays if two_sided else arrays * 2; one = np.ones_like(b)
     left, right = np.hstack([W, b, one]), np.hstack([C, one, c])
-    step = _make_step(left, right, [t.astype(dtype) for t in tables], not two_sided, None if weights is None else weights.astype(dtype))
-    grads, memory = (np.zeros_like(left), np.zeros_like(right)), [np.full_like(left, optimizer == "adagrad") for _ in range(2)]
+    step = _make_step(left, right, [t.astype(dtype) for t in tables], not two_sided, None if weights is None
+                      else weights.astype(dtype))
+    grads, memory = (np.zeros_like(left), np.zeros_like(right)), [np.full_like(left, optimizer == "adagrad")
+                                                                  for _ in range(2)]
     losses, stopped = [], ""
     try:
-        with threadpool_limits(1, "blas") if D <= 64 else nullcontext(), np.errstate(over="ignore", invalid="ignore"):      # small products are faster on one core
+        # small products are faster on one core
+        with threadpool_limits(1, "blas") if D <= 64 else nullcontext(), np.errstate(over="ignore", invalid="ignore"):
             for epoch in tqdm(range(num_epochs + 1), disable=not progress, desc=f"GloVe d = {D}", leave=False):
                 losses.append([a + r for a, r in zip(step(*grads), rest)])
                 _check_loss(losses[-1][0], losses[0][0], epoch, learning_rate, V)
@@ -229,7 +248,8 @@ def train_glove(log_co: np.ndarray,                    # (V, V) log counts
                 else: right[:, :D] = left[:, :D]; right[:, D + 1] = left[:, D]
     except KeyboardInterrupt: stopped = f"interrupted after {max(0, len(losses) - 1)} epochs"
     history = {name: [row[i] for row in losses] for i, name in enumerate(["train", "valid"][:len(tables)])}
-    copies = [left[:, :D].copy(), left[:, D:D + 1].copy()] + ([right[:, :D].copy(), right[:, D + 1:].copy()] if two_sided else [])
+    copies = [left[:, :D].copy(), left[:, D:D + 1].copy()] + ([right[:, :D].copy(), right[:, D + 1:].copy()]
+                                                              if two_sided else [])
     return Glove(copies[0], copies[1], history, *copies[2:], stopped=stopped)
 
 # %% ../nbs/01_glove.ipynb #4c567795
@@ -250,7 +270,8 @@ class Sweep:
         "Text of at most 80 columns: mean over the starts, and the spread (largest minus smallest)."
         columns = {"train": self.train, "validation": self.valid, **others}
         lines = [f"{'d':>5}" + "".join(f"{name:>16}{'spread':>8}" for name in columns)]
-        return "\n".join(lines + [f"{d:5}" + "".join(f"{x[i].mean():16,.0f}{np.ptp(x[i]):8,.0f}" for x in columns.values()) for i, d in enumerate(self.dims)])
+        return "\n".join(lines + [f"{d:5}" + "".join(f"{x[i].mean():16,.0f}{np.ptp(x[i]):8,.0f}"
+                                                     for x in columns.values()) for i, d in enumerate(self.dims)])
 
     def best(self, losses=None) -> tuple:
         "(the d of the smallest mean, all d whose range over the starts overlaps with the best one's)."
@@ -290,7 +311,8 @@ def half_tables(inputs: np.ndarray,        # (N, T) contexts
                ) -> tuple:                 # two (V, V) tables of log counts
     "Log counts of two random halves of the contexts, for a comparison on an equal footing."
     order = generator(seed).permutation(len(inputs)); half = len(order) // 2
-    return tuple(log_co_occurrence(np.asarray(inputs)[part], vocab_size, **kwargs) for part in (order[:half], order[half:2 * half]))
+    return tuple(log_co_occurrence(np.asarray(inputs)[part], vocab_size, **kwargs)
+                 for part in (order[:half], order[half:2 * half]))
 
 # %% ../nbs/01_glove.ipynb #3d31406c
 def two_sided_loss(W, b, C, c,           # (V, D), (V, 1) for the left word, (V, D), (V, 1) for the right one

@@ -65,7 +65,8 @@ def _push_hidden(s, units, push):
     u = s.u[:, units].T
     change = activate(u + push, s.name) - s.h[:, units].T
     smooth = s.name != "relu" or ((u + push).real > 0) == (u > 0)
-    out = [surprises(s.z + c[..., None] * s.params.hid_to_output_weights[:, unit], s.targets) for c, unit in zip(change, units)]
+    out = [surprises(s.z + c[..., None] * s.params.hid_to_output_weights[:, unit], s.targets)
+           for c, unit in zip(change, units)]
     return np.array(out), np.broadcast_to(smooth, u.shape).all(1)
 
 # %% ../nbs/05_gradient_checking.ipynb #1dbed210
@@ -75,7 +76,8 @@ def _push_embeddings(s, words, dims, delta):
     stands = s.inputs[None] == words[:, None, None]                           # (K, B, T)
     k, b = np.nonzero(stands.any(2))
     columns = p.embed_to_hid_weights.reshape(-1, p.arch.context_len, D)        # (H, T, D)
-    push = np.broadcast_to(delta, (len(words), 1))[k] * np.einsum("nt,htn->nh", stands[k, b].astype(s.z.dtype), columns[:, :, dims[k]])
+    push = np.broadcast_to(delta, (len(words), 1))[k] * np.einsum("nt,htn->nh", stands[k, b].astype(s.z.dtype),
+                                                                  columns[:, :, dims[k]])
     u = s.u[b] + push
     smooth = np.ones(len(words), bool)
     if s.name == "relu": np.logical_and.at(smooth, k, ((u.real > 0) == (s.u[b] > 0)).all(1))
@@ -84,7 +86,8 @@ def _push_embeddings(s, words, dims, delta):
     return out, smooth
 
 def pushed_losses(s, name: str, where: tuple, delta):
-    "(K, B) surprises after pushing entries `where` of an array by delta (one number, or (K, 1)), all in the network's own precision; (K,) whether no ReLU crossed its kink."
+    """(K, B) surprises after pushing entries `where` of an array by delta (one number, or (K, 1)), all in the
+    network's own precision; (K,) whether no ReLU crossed its kink."""
     delta = np.asarray(delta, np.result_type(s.z.dtype, np.complex64) if np.iscomplexobj(delta) else s.z.dtype)
     K, one = len(where[0]), np.ones((len(where[0]), len(s.targets)), s.z.dtype)
     if name == "word_embedding_weights": return _push_embeddings(s, *where, delta)
@@ -92,7 +95,8 @@ def pushed_losses(s, name: str, where: tuple, delta):
     if name == "hid_bias": return _push_hidden(s, where[0], delta * one)
     if name == "hid_to_output_weights": return _push_scores(s, where[0], delta * s.h[:, where[1]].T), np.ones(K, bool)
     if name == "output_bias": return _push_scores(s, where[0], delta * one), np.ones(K, bool)
-    hit = one * (np.arange(len(s.targets)) == where[0][:, None])               # "softmax_inputs": one score of one example
+    # "softmax_inputs": one score of one example
+    hit = one * (np.arange(len(s.targets)) == where[0][:, None])
     return _push_scores(s, where[1], delta * hit), np.ones(K, bool)
 
 # %% ../nbs/05_gradient_checking.ipynb #3dea4aa4
@@ -104,7 +108,8 @@ def numerical_entries(model: Model, inputs, targets,      # (B, T) contexts, (B,
                      ) -> tuple:                          # (K,) derivatives of the summed loss, (K,) the sum of the examples' absolute ones, (K,) whether no ReLU crossed its kink
     "Derivatives by pushing single numbers, many at once. Complex step: Squire and Trapp (1998)."
     if not (np.isfinite(eps) and eps > 0): raise ValueError(f"eps must be above 0, not {eps}.")
-    if method not in ("centred", "one-sided", "complex"): raise ValueError(f"method must be 'centred', 'one-sided' or 'complex', not {method!r}.")
+    if method not in ("centred", "one-sided", "complex"):
+        raise ValueError(f"method must be 'centred', 'one-sided' or 'complex', not {method!r}.")
     s, parts = _State(model.params, np.asarray(inputs), np.asarray(targets)), []
     eps = model.params.dtype.type(eps)
     for start in range(0, len(where[0]), 250):
@@ -118,7 +123,8 @@ def numerical_entries(model: Model, inputs, targets,      # (B, T) contexts, (B,
 # %% ../nbs/05_gradient_checking.ipynb #83a7decb
 @dataclass
 class GradientReport:
-    "One row an array: worst and median relative error, where the worst is, both values there, how many were checked, how many were 0 on both sides or left out at a kink."
+    """One row an array: worst and median relative error, where the worst is, both values there, how many were checked,
+    how many were 0 on both sides or left out at a kink."""
     rows: dict
     tolerance: float
 
@@ -132,9 +138,12 @@ class GradientReport:
     def __str__(self):
         lines = [f"{'':22} {'worst':>8} {'median':>8} {'at':>9} {'gradient':>11} {'pushed':>11}"]
         for name, r in self.rows.items():
-            lines.append(f"{name:22} {r['max']:8.1e} {r['median']:8.1e} {','.join(map(str, r['where'])):>9} {r['analytic']:11.3e} {r['numeric']:11.3e}" + ("  <--" if name in self.failed else ""))
+            lines.append(f"{name:22} {r['max']:8.1e} {r['median']:8.1e} {','.join(map(str, r['where'])):>9} {r['analytic']:11.3e} "
+                         f"{r['numeric']:11.3e}" + ("  <--" if name in self.failed else ""))
         left_out = sum(r["kinks"] for r in self.rows.values())
-        lines.append(f"{sum(r['checked'] for r in self.rows.values()):,} entries checked" + (f", {left_out:,} left out at a kink" if left_out else "") + f"; {'all agree' if self.ok else f'WRONG in {len(self.failed)} of {len(self.rows)} arrays'}.")
+        lines.append(f"{sum(r['checked'] for r in self.rows.values()):,} entries checked"
+                     + (f", {left_out:,} left out at a kink" if left_out else "")
+                     + f"; {'all agree' if self.ok else f'WRONG in {len(self.failed)} of {len(self.rows)} arrays'}.")
         return "\n".join(lines)
     __repr__ = __str__
 
@@ -143,12 +152,14 @@ class GradientReport:
         body = ""
         for name, r in self.rows.items():
             mark = "background:#D55E00;color:white" if name in self.failed else "background:#009E73;color:white"
-            cells = "".join(f"<td>{escape(str(t))}</td>" for t in (f"{r['median']:.1e}", ", ".join(map(str, r["where"])), f"{r['analytic']:.4g}", f"{r['numeric']:.4g}", r["checked"], r["zeros"]))
+            cells = "".join(f"<td>{escape(str(t))}</td>" for t in (f"{r['median']:.1e}", ", ".join(map(str, r["where"])),
+                f"{r['analytic']:.4g}", f"{r['numeric']:.4g}", r["checked"], r["zeros"]))
             body += f"<tr><th style='text-align:left'>{escape(name)}</th><td style='{mark}'>{r['max']:.1e}</td>{cells}</tr>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 def _choose(rng, name, shape, count, inputs):
-    "Index arrays of entries to check: all of a small array, else a random choice; embeddings mostly of words that occur."
+    """Index arrays of entries to check: all of a small array, else a random choice; embeddings mostly of words that
+    occur."""
     if np.prod(shape) <= count: return tuple(i.ravel() for i in np.indices(shape))
     where = [rng.integers(0, n, count) for n in shape]
     if name == "word_embedding_weights":
@@ -161,18 +172,27 @@ def _row(analytic, numeric, smooth, where, floor, tolerance):
     error = relative_error(analytic, numeric, floor)
     error = np.where(np.isfinite(analytic) & np.isfinite(numeric), error, np.inf)
     error = np.where(smooth, error, 0); worst = int(error.argmax())
-    return {"max": float(error[worst]), "median": float(np.median(error[smooth])) if smooth.any() else 0.0, "where": tuple(int(i[worst]) for i in where), "analytic": float(analytic[worst]), "numeric": float(numeric[worst]),
-            "checked": int(smooth.sum()), "zeros": int(((analytic == 0) & (numeric == 0)).sum()), "kinks": int((~smooth).sum())}
+    return {"max": float(error[worst]), "median": float(np.median(error[smooth])) if smooth.any() else 0.0,
+            "where": tuple(int(i[worst]) for i in where), "analytic": float(analytic[worst]),
+            "numeric": float(numeric[worst]),
+            "checked": int(smooth.sum()), "zeros": int(((analytic == 0) & (numeric == 0)).sum()),
+            "kinks": int((~smooth).sum())}
 
 # %% ../nbs/05_gradient_checking.ipynb #52f40455
 def _check_batch(model, inputs, targets):
     inputs, targets = model.check_inputs(inputs), np.asarray(targets)
-    if len(inputs) * model.arch.vocab_size > 2 ** 23: raise ValueError(f"{len(inputs):,} examples are too many to check at once: take at most {2 ** 23 // model.arch.vocab_size:,}.")
+    if len(inputs) * model.arch.vocab_size > 2 ** 23:
+        raise ValueError(f"{len(inputs):,} examples are too many to check at once: "
+                         f"take at most {2 ** 23 // model.arch.vocab_size:,}.")
     if len(inputs) == 0: raise ValueError("The batch is empty: a gradient check needs at least one example.")
-    if targets.shape != (len(inputs),) or targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= model.arch.vocab_size:
-        raise ValueError(f"Targets must be {len(inputs)} word numbers from 0 to {model.arch.vocab_size - 1}, one for each context.")
+    if (targets.shape != (len(inputs),) or targets.dtype.kind not in "iu" or targets.min() < 0
+            or targets.max() >= model.arch.vocab_size):
+        raise ValueError(f"Targets must be {len(inputs)} word numbers from 0 to {model.arch.vocab_size - 1}, "
+                         "one for each context.")
     for name, array in model.params.arrays().items():
-        if not np.isfinite(array).all(): raise ValueError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite, so it has no gradient to check.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite, "
+                             "so it has no gradient to check.")
     return inputs, targets
 
 def check_gradients(model: Model, inputs, targets,       # contexts (B, T), targets (B,)
@@ -182,7 +202,8 @@ def check_gradients(model: Model, inputs, targets,       # contexts (B, T), targ
                     tolerance: float = 1e-4,             # largest relative error that passes
                     bug: str = None,                     # one of `BUGS`, planted on purpose
                    ) -> GradientReport:
-    "Compare `loss_derivative` and `back_propagate` with centred differences, in float64. Raises `ValueError` for a batch or parameters that can't be checked."
+    """Compare `loss_derivative` and `back_propagate` with centred differences, in float64. Raises `ValueError` for a
+    batch or parameters that can't be checked."""
     inputs, targets = _check_batch(model, inputs, targets)
     if np.ndim(eps) or not 0 < eps < 1: raise ValueError(f"eps must be above 0 and under 1, not {eps}.")
     if np.ndim(tolerance) or not 0 < tolerance: raise ValueError(f"tolerance must be above 0, not {tolerance}.")
@@ -194,7 +215,8 @@ def check_gradients(model: Model, inputs, targets,       # contexts (B, T), targ
         grad = back_propagate(model, inputs, activations, scores)
     else: scores, grad = faulty_gradient(model, inputs, targets, bug)
     rows, loss = {}, surprises(np.log(np.maximum(activations.output_layer, 1e-300)), targets)
-    noise = 16 * np.finfo(np.float64).eps * np.sqrt((np.maximum(loss, 1) ** 2).sum()) / eps             # rounding of the pushed losses
+    # rounding of the pushed losses
+    noise = 16 * np.finfo(np.float64).eps * np.sqrt((np.maximum(loss, 1) ** 2).sum()) / eps
     for name, analytic in {"softmax_inputs": scores, **grad.arrays()}.items():
         where = _choose(rng, name, analytic.shape, num_checks, inputs)
         numeric, size, smooth = numerical_entries(model, inputs, targets, name, where, eps=eps)
@@ -216,15 +238,19 @@ def faulty_gradient(model: Model, inputs, targets,
     "A gradient with one classic mistake in it."
     if bug not in BUGS: raise ValueError(f"There is no bug called {bug!r}; choose {', '.join(BUGS)}.")
     p, a, arch = model.params, model.compute_activations(inputs), model.arch
-    if bug == "transpose" and arch.num_hid != arch.context_len * arch.embedding_dim: raise ValueError(f"A missing transpose goes unnoticed only where H = T*D, not with H = {arch.num_hid} and T*D = {arch.context_len * arch.embedding_dim}.")
+    if bug == "transpose" and arch.num_hid != arch.context_len * arch.embedding_dim:
+        raise ValueError(f"A missing transpose goes unnoticed only where H = T*D, not with H = {arch.num_hid} and T*D "
+                         f"= {arch.context_len * arch.embedding_dim}.")
     scores = a.output_layer.copy() if bug == "target" else loss_derivative(a.output_layer, targets)
     grad = back_propagate(model, inputs, a, scores)
     u = a.embedding_layer @ p.embed_to_hid_weights.T + p.hid_bias
-    back = scores @ p.hid_to_output_weights * (1 if bug == "slope" else activation_slope(u, a.hidden_layer, arch.activation))
+    back = scores @ p.hid_to_output_weights * (1 if bug == "slope"
+                                               else activation_slope(u, a.hidden_layer, arch.activation))
     if bug == "batch": grad.hid_to_output_weights[:] /= len(inputs)
     if bug == "bias": grad.hid_bias[:] = back[0]
     if bug == "slope": grad.embed_to_hid_weights[:], grad.hid_bias[:] = back.T @ a.embedding_layer, back.sum(0)
-    pieces = (back @ (p.embed_to_hid_weights.T if bug == "transpose" else p.embed_to_hid_weights)).reshape(len(inputs), arch.context_len, arch.embedding_dim)
+    pieces = (back @ (p.embed_to_hid_weights.T if bug == "transpose" else p.embed_to_hid_weights)).reshape(len(inputs),
+        arch.context_len, arch.embedding_dim)
     if bug == "pieces": pieces = pieces.reshape(len(inputs), arch.embedding_dim, arch.context_len).swapaxes(1, 2)
     grad.word_embedding_weights[:] = 0
     if bug == "assigned": grad.word_embedding_weights[inputs] = pieces
@@ -233,11 +259,15 @@ def faulty_gradient(model: Model, inputs, targets,
 
 # %% ../nbs/05_gradient_checking.ipynb #529878a5
 ORIGINAL_FIGURES = {
-    "loss_derivative": {(2, 5): 0.001112231773782498, (2, 121): -0.9991004720395987, (5, 33): 0.0001903237803173703, (5, 31): -0.7999757709589483},
-    "word_embedding_weights": {(27, 2): -0.27199539981936866, (43, 3): 0.8641722267354154, (22, 4): -0.2546730202374648, (2, 5): 0.0},
-    "embed_to_hid_weights": {(10, 2): -0.6526990313918257, (15, 3): -0.13106433000472612, (30, 9): 0.11846774618169399, (35, 21): -0.10004526104604386},
+    "loss_derivative": {(2, 5): 0.001112231773782498, (2, 121): -0.9991004720395987, (5, 33): 0.0001903237803173703,
+                        (5, 31): -0.7999757709589483},
+    "word_embedding_weights": {(27, 2): -0.27199539981936866, (43, 3): 0.8641722267354154,
+                               (22, 4): -0.2546730202374648, (2, 5): 0.0},
+    "embed_to_hid_weights": {(10, 2): -0.6526990313918257, (15, 3): -0.13106433000472612, (30, 9): 0.11846774618169399,
+                             (35, 21): -0.10004526104604386},
     "hid_bias": {(10,): 0.25376638738156426, (20,): -0.03326739163635369},
-    "output_bias": {(0,): -2.062759603217304, (1,): 0.03902008573921689, (2,): -0.7561537928318482, (3,): 0.21235172051123635}}
+    "output_bias": {(0,): -2.062759603217304, (1,): 0.03902008573921689, (2,): -0.7561537928318482,
+                    (3,): 0.21235172051123635}}
 
 @dataclass
 class Figures:
@@ -248,18 +278,21 @@ class Figures:
     @property
     def ok(self) -> bool: return all(abs(e - c) <= self.tolerance for _, _, e, c in self.rows)
     def __str__(self):
-        return "\n".join([f"{'':23}{'at':>8} {'expected':>23} {'computed':>23}"] + [f"{n:23}{','.join(map(str, i)):>8} {e:23.16g} {c:23.16g}" for n, i, e, c in self.rows])
+        return "\n".join([f"{'':23}{'at':>8} {'expected':>23} {'computed':>23}"]
+                         + [f"{n:23}{','.join(map(str, i)):>8} {e:23.16g} {c:23.16g}" for n, i, e, c in self.rows])
     __repr__ = __str__
     def _repr_html_(self):
         body = "".join(f"<tr><td style='text-align:left'>{escape(n)}[{', '.join(map(str, i))}]</td><td>{e:.17g}</td><td>{c:.17g}</td><td>{abs(e - c):.0e}</td></tr>" for n, i, e, c in self.rows)
         return f"<table><thead><tr><th></th><th>expected</th><th>computed</th><th>difference</th></tr></thead><tbody>{body}</tbody></table>"
 
 def original_figures(corpus: Corpus, model: Model) -> Figures:
-    "The original's printed derivatives beside ours; needs its partly trained model and its very arrays. Raises `DataError` for a corpus with another vocabulary."
+    """The original's printed derivatives beside ours; needs its partly trained model and its very arrays. Raises
+    `DataError` for a corpus with another vocabulary."""
     same_vocabulary(model, corpus, hint="the original's figures need its very words")
     x, y = corpus.train.inputs[:100], corpus.train.targets[:100]
     a = model.compute_activations(x); d = loss_derivative(a.output_layer, y); grad = back_propagate(model, x, a, d)
-    return Figures([(name, index, value, float((d if name == "loss_derivative" else getattr(grad, name))[index])) for name, values in ORIGINAL_FIGURES.items() for index, value in values.items()])
+    return Figures([(name, index, value, float((d if name == "loss_derivative" else getattr(grad, name))[index]))
+                    for name, values in ORIGINAL_FIGURES.items() for index, value in values.items()])
 
 # %% ../nbs/05_gradient_checking.ipynb #2cf75aff
 def valley(model: Model, inputs, targets, name: str, where: tuple,      # which entries
@@ -271,4 +304,5 @@ def valley(model: Model, inputs, targets, name: str, where: tuple,      # which 
     scores = loss_derivative(a.output_layer, targets); grad = back_propagate(full, inputs, a, scores)
     exact = (scores if name == "softmax_inputs" else getattr(grad, name))[where]
     net = Model(model.params.astype(dtype), model.vocab)
-    return np.array([np.median(relative_error(exact, numerical_entries(net, inputs, targets, name, where, eps=e, method=method)[0])) for e in steps])
+    return np.array([np.median(relative_error(exact, numerical_entries(net, inputs, targets, name, where, eps=e,
+                                                                       method=method)[0])) for e in steps])

@@ -30,7 +30,8 @@ def activate(u: np.ndarray,               # what goes into the hidden units
 # %% ../nbs/03_model.ipynb #5da22162
 def softmax(z: np.ndarray,                # (B, V) scores
            ) -> np.ndarray:               # (B, V) probabilities, rows sum to 1
-    "Probabilities from scores: exp(z) / sum exp(z), shifted by each row's maximum so that nothing overflows. Bridle (1990)."
+    """Probabilities from scores: exp(z) / sum exp(z), shifted by each row's maximum so that nothing overflows. Bridle
+    (1990)."""
     p = np.exp(z - z.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
 
@@ -52,8 +53,11 @@ def forward(params: Params, inputs: np.ndarray) -> Activations:
 def check_targets(targets, num: int, vocab_size: int) -> np.ndarray:
     "Targets as (B,) word numbers, at least one, as many as `num`; raises `ValueError` where they do not fit."
     y = np.asarray(targets)
-    if y.shape != (num,) or y.dtype.kind not in "iu" or num == 0: raise ValueError(f"There must be as many targets as contexts, whole numbers, and at least one: {num} contexts, targets {y.dtype} of shape {y.shape}.")
-    if y.min() < 0 or y.max() >= vocab_size: raise ValueError(f"Targets must be word numbers from 0 to {vocab_size - 1}, not {y.min()} to {y.max()}.")
+    if y.shape != (num,) or y.dtype.kind not in "iu" or num == 0:
+        raise ValueError(f"There must be as many targets as contexts, whole numbers, and at least one: {num} contexts, "
+                         f"targets {y.dtype} of shape {y.shape}.")
+    if y.min() < 0 or y.max() >= vocab_size:
+        raise ValueError(f"Targets must be word numbers from 0 to {vocab_size - 1}, not {y.min()} to {y.max()}.")
     return y if y.dtype != np.uint64 else y.astype(np.int64)
 
 def cross_entropy(output_layer: np.ndarray,    # (B, V) probabilities
@@ -61,7 +65,9 @@ def cross_entropy(output_layer: np.ndarray,    # (B, V) probabilities
                  ) -> float:                   # mean nats
     "Mean surprise of the true words; a probability that underflowed to 0 counts as the smallest number there is."
     output_layer = np.asarray(output_layer)
-    if output_layer.ndim != 2 or output_layer.dtype.kind != "f": raise ValueError(f"The output layer must be probabilities of shape (B, V), not {output_layer.dtype} of shape {output_layer.shape}.")
+    if output_layer.ndim != 2 or output_layer.dtype.kind != "f":
+        raise ValueError(f"The output layer must be probabilities of shape (B, V), not {output_layer.dtype} of shape "
+                         f"{output_layer.shape}.")
     targets = check_targets(targets, *np.shape(output_layer))
     p = output_layer[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean(dtype=np.float64))
@@ -74,7 +80,9 @@ class Model:
                  vocab: list,              # V words
                  metadata: dict = None,    # anything that JSON can hold: configuration, results
                 ):
-        if len(vocab) != params.arch.vocab_size: raise ValueError(f"The network is made for {params.arch.vocab_size} words, but the vocabulary has {len(vocab)}.")
+        if len(vocab) != params.arch.vocab_size:
+            raise ValueError(f"The network is made for {params.arch.vocab_size} words, "
+                             f"but the vocabulary has {len(vocab)}.")
         self.params, self.vocab, self.metadata = params, list(vocab), dict(metadata or {})
 
     @property
@@ -92,7 +100,8 @@ class Model:
         if x.ndim == 1 and x.shape == (T,): x = x[None]
         if x.ndim != 2 or x.shape[1] != T: raise ValueError(f"Contexts must have shape (B, {T}), not {x.shape}.")
         if x.dtype.kind not in "iu": raise ValueError(f"Contexts must be whole numbers, not {x.dtype}.")
-        if x.size and not (0 <= x.min() and x.max() < V): raise ValueError(f"Contexts must hold word numbers from 0 to {V - 1}, not {x.min()} to {x.max()}.")
+        if x.size and not (0 <= x.min() and x.max() < V):
+            raise ValueError(f"Contexts must hold word numbers from 0 to {V - 1}, not {x.min()} to {x.max()}.")
         return x if x.dtype != np.uint64 else x.astype(np.int64)
 
     def ids(self, words) -> np.ndarray:
@@ -104,7 +113,8 @@ class Model:
         return forward(self.params, self.check_inputs(inputs))
 
     def evaluate(self, inputs, targets) -> float:
-        "Mean cross-entropy in nats over any number of examples; a context that repeats is computed once. Raises `ValueError` for none."
+        """Mean cross-entropy in nats over any number of examples; a context that repeats is computed once. Raises
+        `ValueError` for none."""
         inputs = self.check_inputs(inputs); targets = check_targets(targets, len(inputs), self.arch.vocab_size)
         return weighted_cross_entropy(self.params, *distinct_examples(inputs, targets, self.arch.vocab_size))
 
@@ -116,9 +126,11 @@ class Model:
 def same_vocabulary(model, corpus,             # what has a `vocab`; the corpus
                     which: str = "The model",  # how the message calls it
                     hint: str = "load the text that the model was trained on"):
-    "Raises `DataError` where the two have other words, or another order: word numbers of one mean nothing to the other."
+    """Raises `DataError` where the two have other words, or another order: word numbers of one mean nothing to the
+    other."""
     if list(model.vocab) == list(corpus.vocab): return
-    sizes = f"{len(model.vocab)} and {corpus.vocab_size} words" if len(model.vocab) != corpus.vocab_size else f"{corpus.vocab_size} words each, but not the same"
+    sizes = (f"{len(model.vocab)} and {corpus.vocab_size} words" if len(model.vocab) != corpus.vocab_size
+             else f"{corpus.vocab_size} words each, but not the same")
     raise DataError(f"{which} and the corpus {corpus.name} have different vocabularies ({sizes}): {hint}.")
 
 # %% ../nbs/03_model.ipynb #fd31079d
@@ -128,7 +140,8 @@ def distinct_examples(inputs,              # (N, T)
                      ) -> tuple:           # (M, T) contexts, (K,) context of each kind of example, (K,) its target, (K,) how often it occurs
     "Examples without repeats: distinct contexts, and the distinct (context, target) pairs with their counts."
     V, T = vocab_size, inputs.shape[1]
-    small = float(V) ** (T + 1) < 2 ** 63                                 # then an example is one whole number, its words the digits
+    # then an example is one whole number, its words the digits
+    small = float(V) ** (T + 1) < 2 ** 63
     rows, codes = (None, ngram_codes(inputs, V)) if small else np.unique(inputs, axis=0, return_inverse=True)
     pairs, counts = np.unique(codes.ravel() * V + targets, return_counts=True)
     context = pairs // V; new = np.r_[True, context[1:] != context[:-1]]
@@ -136,7 +149,8 @@ def distinct_examples(inputs,              # (N, T)
     return contexts, np.cumsum(new) - 1, pairs % V, counts
 
 def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chunk: int = 512) -> float:
-    "Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time: their scores should fit into a core's own cache."
+    """Mean cross-entropy in nats over what `distinct_examples` returned, `chunk` contexts at a time: their scores
+    should fit into a core's own cache."""
     total, tiny = 0.0, np.finfo(params.dtype).tiny
     for start in range(0, len(contexts), chunk):
         p = forward(params, contexts[start:start + chunk]).output_layer
@@ -148,26 +162,35 @@ def weighted_cross_entropy(params: Params, contexts, which, targets, counts, chu
 def save_model(model: Model, path, metadata: dict = None) -> Path:
     "Write a model as safetensors, with vocabulary, architecture and metadata in the header."
     from safetensors.numpy import save
-    header = {"format": "lm_nbdev model 1", "vocab": json.dumps(model.vocab), "architecture": json.dumps(asdict(model.arch)),
+    header = {"format": "lm_nbdev model 1", "vocab": json.dumps(model.vocab),
+              "architecture": json.dumps(asdict(model.arch)),
               "metadata": json.dumps({**model.metadata, **(metadata or {})})}
     data = save({name: np.ascontiguousarray(a) for name, a in model.params.arrays().items()}, metadata=header)
     with atomic_write(path) as temporary: temporary.write_bytes(data)
     return Path(path)
 
 def load_model(path) -> Model:
-    "Read what `save_model` wrote; raises `FileNotFoundError`, or `DataError` for a file that is no model or is damaged."
+    """Read what `save_model` wrote; raises `FileNotFoundError`, or `DataError` for a file that is no model or is
+    damaged."""
     from safetensors import safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f"There is no model file {path}.")
     try:
         with safe_open(path, framework="numpy") as f:
             header = f.metadata() or {}
-            if not header.get("format", "").startswith("lm_nbdev model"): raise DataError(f"{path} is not a model of this course.")
+            if not header.get("format", "").startswith("lm_nbdev model"):
+                raise DataError(f"{path} is not a model of this course.")
             arrays = {name: f.get_tensor(name) for name in f.keys()}
-        arch, vocab, metadata = Architecture(**json.loads(header["architecture"])), json.loads(header["vocab"]), json.loads(header["metadata"])
-        if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab): raise DataError(f"The vocabulary in {path} is not a list of words.")
-        if {a.dtype.name for a in arrays.values()} not in ({"float32"}, {"float64"}): raise DataError(f"The arrays in {path} must all be float32 or all be float64.")
-        if not all(np.isfinite(a).all() for a in arrays.values()): raise DataError(f"The arrays in {path} hold values that are not finite numbers, so this model can't answer; train it again.")
-        if {k: a.shape for k, a in arrays.items()} != arch.param_shapes: raise DataError(f"The arrays in {path} do not have the shapes that its header promises.")
+        arch, vocab, metadata = (Architecture(**json.loads(header["architecture"])), json.loads(header["vocab"]),
+                                 json.loads(header["metadata"]))
+        if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab):
+            raise DataError(f"The vocabulary in {path} is not a list of words.")
+        if {a.dtype.name for a in arrays.values()} not in ({"float32"}, {"float64"}):
+            raise DataError(f"The arrays in {path} must all be float32 or all be float64.")
+        if not all(np.isfinite(a).all() for a in arrays.values()):
+            raise DataError(f"The arrays in {path} hold values that are not finite numbers, "
+                            "so this model can't answer; train it again.")
+        if {k: a.shape for k, a in arrays.items()} != arch.param_shapes:
+            raise DataError(f"The arrays in {path} do not have the shapes that its header promises.")
         params = Params(arch, arrays["output_bias"].dtype)
         for name, view in params.arrays().items(): view[:] = arrays[name]
         return Model(params, vocab, metadata)
@@ -179,18 +202,24 @@ def load_partially_trained(path=None,      # partially_trained.pk; None: looked 
                           ) -> Model:      # float64, V = 250, D = 8, H = 64
     "The original's partly trained network. Raises `FileNotFoundError` with the way to get it, or `DataError`."
     path = path or find_data("partially_trained.pk")
-    if path is None: raise FileNotFoundError("partially_trained.pk is not at hand; get it with: lm-nbdev download toronto")
+    if path is None:
+        raise FileNotFoundError("partially_trained.pk is not at hand; get it with: lm-nbdev download toronto")
     data = load_pickle(path)
     names = list(Architecture().param_shapes)
-    if not isinstance(data, dict) or any(n not in data for n in names + ["vocab"]): raise DataError(f"{path} does not hold the five arrays and the vocabulary.")
+    if not isinstance(data, dict) or any(n not in data for n in names + ["vocab"]):
+        raise DataError(f"{path} does not hold the five arrays and the vocabulary.")
     for name in names:
-        if not isinstance(data[name], np.ndarray) or data[name].dtype.kind != "f" or not np.isfinite(data[name]).all(): raise DataError(f"{path}: {name} is not an array of finite numbers.")
+        if not isinstance(data[name], np.ndarray) or data[name].dtype.kind != "f" or not np.isfinite(data[name]).all():
+            raise DataError(f"{path}: {name} is not an array of finite numbers.")
     shapes = [data[n].shape for n in names]
-    if len(shapes[0]) != 2 or len(shapes[1]) != 2 or 0 in shapes[0] + shapes[1] or shapes[1][1] % shapes[0][1]: raise DataError(f"{path}: arrays of shapes {shapes[0]} and {shapes[1]} make no network.")
+    if len(shapes[0]) != 2 or len(shapes[1]) != 2 or 0 in shapes[0] + shapes[1] or shapes[1][1] % shapes[0][1]:
+        raise DataError(f"{path}: arrays of shapes {shapes[0]} and {shapes[1]} make no network.")
     params = Params(Architecture(shapes[0][0], shapes[1][1] // shapes[0][1], shapes[0][1], shapes[1][0]))
     for name, view in params.arrays().items():
-        if np.shape(data[name]) != view.shape: raise DataError(f"{path}: {name} has shape {np.shape(data[name])}, not {view.shape}.")
+        if np.shape(data[name]) != view.shape:
+            raise DataError(f"{path}: {name} has shape {np.shape(data[name])}, not {view.shape}.")
         view[:] = data[name]
-    if not isinstance(data["vocab"], list) or not all(isinstance(w, str) for w in data["vocab"]): raise DataError(f"{path}: the vocabulary is not a list of words.")
+    if not isinstance(data["vocab"], list) or not all(isinstance(w, str) for w in data["vocab"]):
+        raise DataError(f"{path}: the vocabulary is not a list of words.")
     try: return Model(params, [str(w) for w in data["vocab"]])
     except ValueError as e: raise DataError(f"{path}: {e}") from None

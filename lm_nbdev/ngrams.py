@@ -58,7 +58,8 @@ def _distinct(rows, V):
     return rows[first], counts
 
 class _Level:
-    "One order: n-grams sorted by context and word, what each adds to its word (`share`), what each context passes on (`passed`)."
+    """One order: n-grams sorted by context and word, what each adds to its word (`share`), what each context passes on
+    (`passed`)."""
     def __init__(self, rows, V, contexts=None):
         self.coder = _Coder(rows[:, :-1] if contexts is None else np.concatenate([rows[:, :-1], contexts]), V)
         context = self.coder.ids[:len(rows)]
@@ -83,18 +84,24 @@ class _Level:
 
 # %% ../nbs/07_baselines.ipynb #946afd0b
 class KneserNey:
-    "Interpolated modified Kneser-Ney of a given order (4: three words of context). Kneser and Ney (1995); Chen and Goodman (1999)."
+    """Interpolated modified Kneser-Ney of a given order (4: three words of context). Kneser and Ney (1995); Chen and
+    Goodman (1999)."""
     def __init__(self, order: int = 4):
-        if not (isinstance(order, (int, np.integer)) and order >= 1): raise ValueError(f"order must be a whole number of at least 1, not {order!r}.")
+        if not (isinstance(order, (int, np.integer)) and order >= 1):
+            raise ValueError(f"order must be a whole number of at least 1, not {order!r}.")
         self.order, self.levels = int(order), None
 
     def fit(self, split: Split, vocab_size: int) -> "KneserNey":
-        "Count a split of contexts (N, T) and targets; raises `ValueError` if its contexts are too short for the order or it is empty."
+        """Count a split of contexts (N, T) and targets; raises `ValueError` if its contexts are too short for the
+        order or it is empty."""
         rows, V, n = split.rows().astype(np.int64), whole(vocab_size, "vocab_size"), self.order
-        if rows.shape[1] < n: raise ValueError(f"An order of {n} needs contexts of {n - 1} words, but these have {rows.shape[1] - 1}.")
-        if V >= 2 ** 31: raise ValueError(f"{V:,} words are too many to count with; a vocabulary has fewer than {2 ** 31:,}.")
+        if rows.shape[1] < n:
+            raise ValueError(f"An order of {n} needs contexts of {n - 1} words, but these have {rows.shape[1] - 1}.")
+        if V >= 2 ** 31:
+            raise ValueError(f"{V:,} words are too many to count with; a vocabulary has fewer than {2 ** 31:,}.")
         if len(rows) == 0: raise ValueError("There are no examples to count.")
-        if rows.min() < 0 or rows.max() >= V: raise ValueError(f"Word numbers go from 0 to {V - 1}, but the examples hold {rows.min()} to {rows.max()}.")
+        if rows.min() < 0 or rows.max() >= V:
+            raise ValueError(f"Word numbers go from 0 to {V - 1}, but the examples hold {rows.min()} to {rows.max()}.")
         self.vocab_size, self.context_len, self.levels = V, rows.shape[1] - 1, []
         rows, counts = _distinct(rows[:, -n:], V)
         for k in range(n, 0, -1):
@@ -131,16 +138,21 @@ def _check_contexts(model, inputs, targets=None):
     if model.levels is None: raise ValueError("This model has not counted anything yet: call fit first.")
     x, V = np.asarray(inputs), model.vocab_size
     if x.ndim == 1 and x.shape == (model.context_len,): x = x[None]
-    if x.ndim != 2 or x.shape[1] < model.order - 1 or x.dtype.kind not in "iu": raise ValueError(f"Contexts are whole numbers in rows of {model.context_len} words, not {x.dtype} of shape {x.shape}.")
-    if x.size and not (0 <= x.min() and x.max() < V): raise ValueError(f"Contexts must hold word numbers from 0 to {V - 1}, not {x.min()} to {x.max()}.")
+    if x.ndim != 2 or x.shape[1] < model.order - 1 or x.dtype.kind not in "iu":
+        raise ValueError(f"Contexts are whole numbers in rows of {model.context_len} words, "
+                         f"not {x.dtype} of shape {x.shape}.")
+    if x.size and not (0 <= x.min() and x.max() < V):
+        raise ValueError(f"Contexts must hold word numbers from 0 to {V - 1}, not {x.min()} to {x.max()}.")
     if targets is None: return x.astype(np.int64)
     y = np.asarray(targets)
-    if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) and not (0 <= y.min() and y.max() < V): raise ValueError(f"Targets must be {len(x)} word numbers from 0 to {V - 1}.")
+    if y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) and not (0 <= y.min() and y.max() < V):
+        raise ValueError(f"Targets must be {len(x)} word numbers from 0 to {V - 1}.")
     return x.astype(np.int64), y.astype(np.int64)
 
 def mean_surprise(p: np.ndarray,          # (N,) probabilities of what came
                  ) -> float:              # nats
-    "Mean cross-entropy; a probability of 0 counts as the smallest number there is. Raises `ValueError` for no examples."
+    """Mean cross-entropy; a probability of 0 counts as the smallest number there is. Raises `ValueError` for no
+    examples."""
     if len(p) == 0: raise ValueError("There are no examples to evaluate.")
     return float(-np.log(np.maximum(p, np.finfo(np.float64).tiny)).mean())
 
@@ -151,7 +163,9 @@ def mixture_weights(P: np.ndarray,         # (K, N) probabilities of the N targe
                    ) -> np.ndarray:        # (K,) weights, which sum to 1
     "The weights that minimise the mean surprise of a mixture, by EM. Jelinek and Mercer (1980)."
     P = np.maximum(np.asarray(P, np.float64), np.finfo(np.float64).tiny)
-    if P.ndim != 2 or 0 in P.shape: raise ValueError(f"A mixture needs one row of probabilities for each model and at least one example, not an array of shape {P.shape}.")
+    if P.ndim != 2 or 0 in P.shape:
+        raise ValueError("A mixture needs one row of probabilities for each model and at least one example, "
+                         f"not an array of shape {P.shape}.")
     w = np.full(len(P), 1 / len(P))
     for _ in range(max_steps):
         part = w[:, None] * P; w, before = (part / part.sum(0)).mean(1), w
@@ -162,13 +176,16 @@ def mixture_weight(p: np.ndarray,          # (N,) probabilities of the targets b
                    q: np.ndarray,          # (N,) by the other
                    tolerance: float = 1e-7, max_steps: int = 10_000) -> float:
     "The weight of the first of two models, see `mixture_weights`."
-    if np.shape(p) != np.shape(q) or np.ndim(p) != 1 or len(p) == 0: raise ValueError(f"Both models need the same number of probabilities, at least one: shapes {np.shape(p)} and {np.shape(q)}.")
+    if np.shape(p) != np.shape(q) or np.ndim(p) != 1 or len(p) == 0:
+        raise ValueError("Both models need the same number of probabilities, at least one: "
+                         f"shapes {np.shape(p)} and {np.shape(q)}.")
     return float(mixture_weights(np.stack([p, q]), tolerance, max_steps)[0])
 
 # %% ../nbs/07_baselines.ipynb #2275ff08
 def _size(model):
     "V and T of a network, a counting model or a mixture."
-    return (model.arch.vocab_size, model.arch.context_len) if hasattr(model, "arch") else (model.vocab_size, model.context_len)
+    return (model.arch.vocab_size, model.arch.context_len) if hasattr(model, "arch") else (model.vocab_size,
+        model.context_len)
 
 def probabilities(model,                   # a network, a `KneserNey` or a `Mixture`
                   inputs: np.ndarray,      # (B, T) contexts
@@ -181,12 +198,17 @@ def probabilities(model,                   # a network, a `KneserNey` or a `Mixt
 def _chunk(V): return max(1, 2 ** 20 // V)           # rows of V probabilities at a time: 8 MB
 
 def target_probabilities(model, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    "(N,) the probability that a network, a `KneserNey` or a `Mixture` gives each target; a chunk of examples at a time."
+    """(N,) the probability that a network, a `KneserNey` or a `Mixture` gives each target; a chunk of examples at a
+    time."""
     if hasattr(model, "target_probabilities"): return model.target_probabilities(inputs, targets)
     inputs, targets, (V, _) = np.asarray(inputs), np.asarray(targets), _size(model)
-    if targets.shape != inputs.shape[:1] or targets.dtype.kind not in "iu" or targets.size and not (0 <= targets.min() and targets.max() < V): raise ValueError(f"There must be as many targets as contexts, word numbers from 0 to {V - 1}: {targets.dtype} of shape {targets.shape} for contexts of shape {inputs.shape}.")
+    if targets.shape != inputs.shape[:1] or targets.dtype.kind not in "iu" or targets.size and not (0 <= targets.min()
+            and targets.max() < V):
+        raise ValueError(f"There must be as many targets as contexts, word numbers from 0 to {V - 1}: "
+                         f"{targets.dtype} of shape {targets.shape} for contexts of shape {inputs.shape}.")
     out, n = np.empty(len(targets)), _chunk(V)
-    for i in range(0, len(targets), n): out[i:i + n] = probabilities(model, inputs[i:i + n])[np.arange(len(targets[i:i + n])), targets[i:i + n]]
+    for i in range(0, len(targets), n):
+        out[i:i + n] = probabilities(model, inputs[i:i + n])[np.arange(len(targets[i:i + n])), targets[i:i + n]]
     return out
 
 # %% ../nbs/07_baselines.ipynb #aa39163c
@@ -195,10 +217,15 @@ class Mixture:
     def __init__(self, *models, weights=None):
         if not models: raise ValueError("A mixture needs at least one model.")
         sizes = {_size(m)[0] for m in models}
-        if len(sizes) > 1: raise ValueError(f"The models of a mixture need one vocabulary, but theirs have {' and '.join(map(str, sorted(sizes)))} words.")
+        if len(sizes) > 1:
+            raise ValueError("The models of a mixture need one vocabulary, "
+                             f"but theirs have {' and '.join(map(str, sorted(sizes)))} words.")
         self.models, self.vocab_size, self.context_len = models, sizes.pop(), max(_size(m)[1] for m in models)
         self.weights = np.full(len(models), 1 / len(models)) if weights is None else np.asarray(weights, float)
-        if self.weights.shape != (len(models),) or not (self.weights >= 0).all() or not np.isclose(self.weights.sum(), 1): raise ValueError(f"A mixture of {len(models)} models needs as many weights of at least 0 that sum to 1, not {weights}.")
+        if self.weights.shape != (len(models),) or not (self.weights >= 0).all() or not np.isclose(self.weights.sum(),
+                1):
+            raise ValueError(f"A mixture of {len(models)} models needs as many weights of at least 0 that sum to "
+                             f"1, not {weights}.")
 
     def fit(self, split: Split) -> "Mixture":
         "Fit the weights to examples that no part was fitted to: the validation set. Raises `ValueError` for none."
@@ -246,10 +273,15 @@ def metrics(model,                      # a network, a `KneserNey` or a `Mixture
             inputs, targets,            # (N, T) contexts, (N,) what came
             bins: int = 10,             # steps of confidence
            ) -> Metrics:
-    "Every measure from one pass over the probabilities, a chunk of distinct contexts at a time. Raises `ValueError` for no examples."
+    """Every measure from one pass over the probabilities, a chunk of distinct contexts at a time. Raises `ValueError`
+    for no examples."""
     V, T = _size(model); x, y = np.asarray(inputs), np.asarray(targets)
-    if x.ndim != 2 or len(x) != len(y) or len(y) == 0: raise ValueError(f"There must be as many targets as contexts, and at least one: {len(x)} contexts, {len(y)} targets.")
-    if x.dtype.kind not in "iu" or y.dtype.kind not in "iu" or min(x.min(initial=0), y.min()) < 0 or max(x.max(initial=0), y.max()) >= V: raise ValueError(f"Contexts and targets must be word numbers from 0 to {V - 1}.")
+    if x.ndim != 2 or len(x) != len(y) or len(y) == 0:
+        raise ValueError(f"There must be as many targets as contexts, and at least one: {len(x)} contexts, "
+                         f"{len(y)} targets.")
+    if (x.dtype.kind not in "iu" or y.dtype.kind not in "iu" or min(x.min(initial=0), y.min()) < 0
+            or max(x.max(initial=0), y.max()) >= V):
+        raise ValueError(f"Contexts and targets must be word numbers from 0 to {V - 1}.")
     if bins < 1: raise ValueError(f"There must be at least 1 step of confidence, not {bins}.")
     contexts, which, words, counts = distinct_examples(x, y, V)
     surprise = top1 = top5 = 0.0; sums = np.zeros((3, bins)); n = _chunk(V)
@@ -258,19 +290,24 @@ def metrics(model,                      # a network, a `KneserNey` or a `Mixture
         a, b = np.searchsorted(which, [start, start + len(P)])
         row, word, count = which[a:b] - start, words[a:b], counts[a:b]
         p, rows = P[row, word], P[row]
-        rank = (rows > p[:, None]).sum(1) + ((rows == p[:, None]) & (np.arange(V) < word[:, None])).sum(1)     # equals: in the vocabulary's order
-        surprise -= count @ np.log(np.maximum(p, np.finfo(np.float64).tiny)); top1 += count @ (rank < 1); top5 += count @ (rank < 5)
+        # equals: in the vocabulary's order
+        rank = (rows > p[:, None]).sum(1) + ((rows == p[:, None]) & (np.arange(V) < word[:, None])).sum(1)
+        surprise -= count @ np.log(np.maximum(p, np.finfo(np.float64).tiny))
+        top1 += count @ (rank < 1)
+        top5 += count @ (rank < 5)
         sure = P.max(1)[row]; place = np.minimum((sure * bins).astype(int), bins - 1)
         sums += [np.bincount(place, w, minlength=bins) for w in (count, count * sure, count * (rank < 1))]
     N, divisor = len(y), np.where(sums[0] > 0, sums[0], np.nan)
-    return Metrics(N, float(surprise / N), float(top1 / N), float(top5 / N), sums[0] / N, sums[1] / divisor, sums[2] / divisor)
+    return Metrics(N, float(surprise / N), float(top1 / N), float(top5 / N), sums[0] / N, sums[1] / divisor,
+                   sums[2] / divisor)
 
 # %% ../nbs/07_baselines.ipynb #8df3c848
 def metrics_table(measured: dict,          # {name: Metrics}
                  ) -> str:                 # a line each, at most 80 columns
     "Measures side by side, as text."
     lines = [f"{'':24}{'nats':>7}{'bits':>7}{'perplexity':>12}{'top-1':>8}{'top-5':>8}{'calibration':>13}"]
-    for name, m in measured.items(): lines.append(f"{name[:24]:24}{m.cross_entropy:7.3f}{m.bits:7.3f}{m.perplexity:12.2f}{m.top1:8.1%}{m.top5:8.1%}{m.calibration_error:13.3f}")
+    for name, m in measured.items():
+        lines.append(f"{name[:24]:24}{m.cross_entropy:7.3f}{m.bits:7.3f}{m.perplexity:12.2f}{m.top1:8.1%}{m.top5:8.1%}{m.calibration_error:13.3f}")
     return "\n".join(lines)
 
 # %% ../nbs/07_baselines.ipynb #d5edd3ed
@@ -281,7 +318,8 @@ def compare(corpus, network, order: int = None) -> dict:
 
 # %% ../nbs/07_baselines.ipynb #f6594ada
 def first_part(corpus, share: float):
-    "The corpus with only the first share of its training set, at least one example; validation and test stay. Raises `ValueError` outside 0 to 1."
+    """The corpus with only the first share of its training set, at least one example; validation and test stay. Raises
+    `ValueError` outside 0 to 1."""
     if not 0 < share <= 1: raise ValueError(f"A share must be above 0 and at most 1, not {share}.")
     n = max(1, round(share * len(corpus.train)))
     return replace(corpus, train=Split(corpus.train.inputs[:n], corpus.train.targets[:n]), cache={})
@@ -301,7 +339,8 @@ def learning_curve(corpus, shares: list,
 MARKS = ("<s>", "</s>", "<unk>")
 
 def _listed(kn):
-    "The n-grams that a file must list for each order: those that were counted, and whatever a longer one begins or ends with."
+    """The n-grams that a file must list for each order: those that were counted, and whatever a longer one begins or
+    ends with."""
     out, rows = [np.arange(kn.vocab_size)[:, None]], np.empty((0, kn.order + 1), np.int64)
     for k in range(kn.order, 1, -1):
         rows = _distinct(np.concatenate([kn.levels[k - 1].rows, rows[:, :-1], rows[:, 1:]]), kn.vocab_size)[0]
@@ -312,17 +351,21 @@ def write_arpa(kn: KneserNey,          # a fitted model
                vocab: list,            # V words
                path,                   # where to write it
               ):                       # the path
-    "Write a counting model as an ARPA file; `<s>`, `</s>` and `<unk>` never occur in it. Raises `DataError` for words that the format cannot hold."
+    """Write a counting model as an ARPA file; `<s>`, `</s>` and `<unk>` never occur in it. Raises `DataError` for
+    words that the format cannot hold."""
     _check_contexts(kn, np.zeros((0, kn.context_len if kn.levels else 1), int))
     bad = [w for w in vocab if w.split() != [w]]
-    if len(vocab) != kn.vocab_size or len(set(vocab)) < len(vocab) or bad: raise DataError(f"An ARPA file needs {kn.vocab_size} different words without spaces, not {len(vocab)}" + (f" with {bad[0]!r}." if bad else "."))
+    if len(vocab) != kn.vocab_size or len(set(vocab)) < len(vocab) or bad:
+        raise DataError(f"An ARPA file needs {kn.vocab_size} different words without spaces, not {len(vocab)}"
+                        + (f" with {bad[0]!r}." if bad else "."))
     log = lambda p: np.log10(np.clip(p, 1e-99, 1)).tolist()
     words, orders = np.array(list(vocab), object), []
     for k, rows in enumerate(_listed(kn), 1):
         p = np.full(len(rows), 1 / kn.vocab_size)
         for j, level in enumerate(kn.levels[:k]): p = level.step(rows[:, k - 1 - j:k - 1], rows[:, -1], p)
         after = kn.levels[k].coder(rows) if k < kn.order else np.full(len(rows), -1)
-        weight = [f"\t{b!r}" if c >= 0 else "" for c, b in zip(after, log(kn.levels[k].passed[np.maximum(after, 0)]))] if k < kn.order else [""] * len(rows)
+        weight = ([f"\t{b!r}" if c >= 0 else "" for c, b in zip(after, log(kn.levels[k].passed[np.maximum(after, 0)]))]
+                  if k < kn.order else [""] * len(rows))
         orders.append([f"{a!r}\t{' '.join(ngram)}{b}" for a, ngram, b in zip(log(p), words[rows].tolist(), weight)])
     orders[0] += [f"-99\t{mark}" for mark in MARKS if mark not in vocab]
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
@@ -333,7 +376,8 @@ def write_arpa(kn: KneserNey,          # a fitted model
 
 # %% ../nbs/07_baselines.ipynb #7a33db88
 def _arpa_lines(path):
-    "{n: [(log10 probability, words, log10 weight)]} of an ARPA file; raises `DataError` with the line where it is wrong."
+    """{n: [(log10 probability, words, log10 weight)]} of an ARPA file; raises `DataError` with the line where it is
+    wrong."""
     promised, found, now, lines = {}, {}, None, read_text(path).split("\n")
     for number, line in enumerate(lines, 1):
         bad = lambda what: DataError(f"{path}, line {number}: {what}; this is no whole ARPA file.")
@@ -341,7 +385,9 @@ def _arpa_lines(path):
         if not fields or now is None and fields != ["\\data\\"]: continue
         if fields == ["\\data\\"]: now = 0
         elif fields == ["\\end\\"]: now = "end"; break
-        elif len(fields) == 1 and (head := re.fullmatch(r"\\(\d+)-grams:", fields[0])): now = int(head[1]); found[now] = []
+        elif len(fields) == 1 and (head := re.fullmatch(r"\\(\d+)-grams:", fields[0])):
+            now = int(head[1])
+            found[now] = []
         elif now == 0:
             size = re.fullmatch(r"ngram (\d+) *= *(\d+)", " ".join(fields))
             if not size: raise bad(f"'{line[:40]}' stands where a number of n-grams should")
@@ -349,36 +395,47 @@ def _arpa_lines(path):
         else:
             try: p, back = float(fields[0]), float(fields[now + 1]) if len(fields) == now + 2 else 0.0
             except ValueError: p = back = np.nan
-            if len(fields) not in (now + 1, now + 2) or not (p <= 0 and abs(back) < 1e3): raise bad(f"'{line[:40]}' is not a logarithm, {now} words, and perhaps a weight")
+            if len(fields) not in (now + 1, now + 2) or not (p <= 0 and abs(back) < 1e3):
+                raise bad(f"'{line[:40]}' is not a logarithm, {now} words, and perhaps a weight")
             found[now].append((p, fields[1:now + 1], back))
-    if now != "end": raise DataError(f"{path} has no \\end\\ after its {len(lines):,} lines; this is no whole ARPA file.")
-    if sorted(found) != list(range(1, len(found) + 1)) or {k: len(v) for k, v in found.items()} != promised: raise DataError(f"{path} promises {promised} n-grams of each length, but has {({k: len(v) for k, v in found.items()})}; this is no whole ARPA file.")
+    if now != "end":
+        raise DataError(f"{path} has no \\end\\ after its {len(lines):,} lines; this is no whole ARPA file.")
+    if sorted(found) != list(range(1, len(found) + 1)) or {k: len(v) for k, v in found.items()} != promised:
+        raise DataError(f"{path} promises {promised} n-grams of each length, "
+                        f"but has {({k: len(v) for k, v in found.items()})}; this is no whole ARPA file.")
     return found
 
 # %% ../nbs/07_baselines.ipynb #6659493e
 def read_arpa(path,                    # an ARPA file, ours or another program's
               vocab: list = None,      # the order that its words shall have; None: the file's
              ) -> tuple:               # a `KneserNey` that predicts as the file says, and its V words
-    "Read an ARPA file. Marks that never occur (`<s>`, `</s>`, `<unk>`) are left out. Raises `DataError` or `FileNotFoundError`."
+    """Read an ARPA file. Marks that never occur (`<s>`, `</s>`, `<unk>`) are left out. Raises `DataError` or
+    `FileNotFoundError`."""
     found = _arpa_lines(path)
     used = {w for k in found if k > 1 for _, ngram, _ in found[k] for w in ngram}
-    found[1] = [(p, ngram, b) for p, ngram, b in found[1] if not (ngram[0] in MARKS and ngram[0] not in used and p <= -99)]
+    found[1] = [(p, ngram, b) for p, ngram, b in found[1] if not (ngram[0] in MARKS and ngram[0] not in used
+                                                                  and p <= -99)]
     words = [ngram[0] for _, ngram, _ in found[1]]; vocab = words if vocab is None else list(vocab)
     if len(set(words)) < len(words): raise DataError(f"{path} lists a word twice.")
-    if set(vocab) != set(words) or len(vocab) != len(words): raise DataError(f"{path} has {len(words)} words, which are not the {len(vocab)} of this vocabulary.")
+    if set(vocab) != set(words) or len(vocab) != len(words):
+        raise DataError(f"{path} has {len(words)} words, which are not the {len(vocab)} of this vocabulary.")
     number, V = {w: i for i, w in enumerate(vocab)}, len(vocab)
-    if not used <= set(vocab): raise DataError(f"{path} has n-grams with '{sorted(used - set(vocab))[0]}', which is not among its words.")
+    if not used <= set(vocab):
+        raise DataError(f"{path} has n-grams with '{sorted(used - set(vocab))[0]}', which is not among its words.")
     kn = KneserNey(max([k for k in found if found[k]])); kn.vocab_size, kn.context_len, kn.levels = V, kn.order - 1, []
     contexts, weights = np.empty((1, 0), np.int64), np.zeros(1)
     for k in range(1, kn.order + 1):
         rows = np.array([[number[w] for w in ngram] for _, ngram, _ in found[k]], np.int64)
         if len(_distinct(rows, V)[0]) < len(rows): raise DataError(f"{path} lists one of its {k}-grams twice.")
-        p = np.array([10 ** p if (ngram, p) != (["<s>"], 0) else 0 for p, ngram, _ in found[k]])      # some programs write 0 for <s>, which nothing predicts
+        # some programs write 0 for <s>, which nothing predicts
+        p = np.array([10 ** p if (ngram, p) != (["<s>"], 0) else 0 for p, ngram, _ in found[k]])
         level = _Level(rows, V, contexts); rows, p = level.rows, p[level.order]
         level.passed = np.ones(level.coder.size); level.passed[level.coder(contexts)] = 10 ** weights if k > 1 else 0
         level.share = np.zeros(len(rows)); lower = np.zeros(len(rows))
-        for j, shorter in enumerate([*kn.levels, level]): lower = shorter.step(rows[:, k - 1 - j:k - 1], rows[:, -1], lower)
+        for j, shorter in enumerate([*kn.levels, level]):
+            lower = shorter.step(rows[:, k - 1 - j:k - 1], rows[:, -1], lower)
         level.share = p - lower; kn.levels.append(level)
         some = [i for i, (_, _, b) in enumerate(found[k]) if b != 0]
-        contexts, weights = np.array([[number[w] for w in found[k][i][1]] for i in some], np.int64).reshape(-1, k), np.array([found[k][i][2] for i in some])
+        contexts, weights = (np.array([[number[w] for w in found[k][i][1]] for i in some], np.int64).reshape(-1, k),
+                             np.array([found[k][i][2] for i in some]))
     return kn, vocab

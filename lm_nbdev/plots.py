@@ -19,18 +19,26 @@ __all__ = ['COLOURS', 'STYLE', 'KINDS', 'ENGINES', 'use_style', 'small_png', 'ca
 
 # %% ../nbs/10_plots.ipynb #1a215cf4
 # Okabe and Ito's palette, safe for colour-blind readers; one meaning each, everywhere
-COLOURS = dict(train="#0072B2", valid="#D55E00", test="#009E73", kn="#CC79A7", original="#7F7F7F", mixture="#E69F00", entropy="#000000", highlight="#56B4E9", bad="#D55E00", good="#009E73")
-STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6", "axes.axisbelow": True, "figure.dpi": 80, "savefig.dpi": 160,
-         "figure.constrained_layout.use": True, "axes.prop_cycle": mpl.cycler(color=list(COLOURS.values())[:6]), "svg.fonttype": "path"}
+COLOURS = dict(train="#0072B2", valid="#D55E00", test="#009E73", kn="#CC79A7", original="#7F7F7F", mixture="#E69F00",
+               entropy="#000000", highlight="#56B4E9", bad="#D55E00", good="#009E73")
+STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
+         "legend.fontsize": 11, "legend.frameon": False,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
+         "axes.axisbelow": True, "figure.dpi": 80, "savefig.dpi": 160,
+         "figure.constrained_layout.use": True, "axes.prop_cycle": mpl.cycler(color=list(COLOURS.values())[:6]),
+         "svg.fonttype": "path"}
 
 def use_style():
-    "Draw this notebook's figures sharp on screens of high density, in 256 colours so that files stay small; outside a notebook it does nothing."
+    """Draw this notebook's figures sharp on screens of high density, in 256 colours so that files stay small; outside
+    a notebook it does nothing."""
     try: from IPython import get_ipython
     except ImportError: return
-    plt.close(plt.figure())                             # the first figure makes IPython register a printer of its own; ours must come after it
-    if get_ipython() is not None: get_ipython().display_formatter.formatters["image/png"].for_type(mpl.figure.Figure, small_png)
+    # the first figure makes IPython register a printer of its own; ours must come after it
+    plt.close(plt.figure())
+    if get_ipython() is not None:
+        get_ipython().display_formatter.formatters["image/png"].for_type(mpl.figure.Figure, small_png)
 
+# %% ../nbs/10_plots.ipynb #665f2370
 def small_png(fig,                       # a figure
               density: float = 2,        # pixels drawn for each pixel shown
               colours: int = 256,        # at most
@@ -43,7 +51,8 @@ def small_png(fig,                       # a figure
     width, height = Image.open(buffer).size
     return few_colours(buffer.getvalue(), colours), {"width": round(width / density), "height": round(height / density)}
 
-_ONE_AT_A_TIME = threading.Lock()    # a control may draw in a thread of its own, and matplotlib's settings belong to all threads
+# a control may draw in a thread of its own, and matplotlib's settings belong to all threads
+_ONE_AT_A_TIME = threading.Lock()
 
 def canvas(width: float = 8,         # inches
            height: float = 4.5,      # inches
@@ -65,17 +74,20 @@ def plain(text, most: int = 40) -> str:
 # %% ../nbs/10_plots.ipynb #ed2820ad
 def label_end(ax, x, y, text, colour):
     "Write a line's name at its right end, in its colour."
-    ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
+    ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center",
+                annotation_clip=False)
 
 # %% ../nbs/10_plots.ipynb #f016dfdf
 def few_colours(png: bytes,              # a picture
                 colours: int = 256,      # at most
                ) -> bytes:               # the same as PNG, some three times smaller
-    "A PNG with few colours, for files that are kept. Up to 64 are chosen as far apart as they are in the picture, so that no hue is lost."
+    """A PNG with few colours, for files that are kept. Up to 64 are chosen as far apart as they are in the picture, so
+    that no hue is lost."""
     import io
     from PIL import Image
     out, method = io.BytesIO(), Image.Quantize.MAXCOVERAGE if colours <= 64 else Image.Quantize.MEDIANCUT
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE).save(out,
+        "PNG", optimize=True)
     return out.getvalue()
 
 # %% ../nbs/10_plots.ipynb #04abe244
@@ -88,9 +100,11 @@ def word_frequencies(vocab: list,        # V words
     fig, ax = canvas(8, 4.5)
     ax.loglog(rank, sorted_counts / total, ".", color=COLOURS["train"])
     ax.loglog(rank, sorted_counts[0] / total / rank, "--", color=COLOURS["original"])
-    ax.annotate("1 / rank (Zipf)", (rank[-1], sorted_counts[0] / total / rank[-1]), xytext=(0, -14), textcoords="offset points", ha="right", color=COLOURS["original"])
+    ax.annotate("1 / rank (Zipf)", (rank[-1], sorted_counts[0] / total / rank[-1]), xytext=(0, -14),
+                textcoords="offset points", ha="right", color=COLOURS["original"])
     for r in sorted({int(x) for x in np.geomspace(1, len(counts), 11)}):
-        ax.annotate(plain(vocab[order[r - 1]]), (r, sorted_counts[r - 1] / total), xytext=(5, 6), textcoords="offset points")
+        ax.annotate(plain(vocab[order[r - 1]]), (r, sorted_counts[r - 1] / total), xytext=(5, 6),
+                    textcoords="offset points")
     ax.set(xlabel="rank", ylabel="share of all targets", title="How often each word occurs")
     return fig
 
@@ -109,7 +123,9 @@ def co_occurrence(table,                   # (n, n) log counts
         middle = (np.min(table) + np.max(table)) / 2
         for i, j in np.ndindex(n, n):
             count = np.exp(table[i, j]) - 0.5
-            if count > 0.5: ax.text(j, i, f"{count:,.0f}" if count < 1000 else f"{count / 1000:.0f}k", ha="center", va="center", fontsize=8.5, color="white" if table[i, j] > middle else "black")
+            if count > 0.5:
+                ax.text(j, i, f"{count:,.0f}" if count < 1000 else f"{count / 1000:.0f}k", ha="center", va="center",
+                        fontsize=8.5, color="white" if table[i, j] > middle else "black")
     ax.set(xlabel="second word", ylabel="first word", title=title)
     fig.colorbar(image, ax=ax, label="log(count + ½)", shrink=.8)
     return fig
@@ -117,16 +133,19 @@ def co_occurrence(table,                   # (n, n) log counts
 def _plain_ticks(ax, x=True):
     "Numbers a person would write on logarithmic axes: 1, 10, 100; 60,000, 80,000, 100,000."
     low, high = ax.get_ylim()
-    steps = [s for s in np.ravel(np.outer(10.0 ** np.arange(-3, 9), [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8])) if low <= s <= high]
+    steps = [s for s in np.ravel(np.outer(10.0 ** np.arange(-3, 9), [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]))
+             if low <= s <= high]
     if len(steps) > 12: steps = [s for s in steps if f"{s:e}"[0:3] in ("1.0", "2.0", "5.0")]
-    ax.set_yticks(steps, [f"{s:,.0f}" if s >= 10 else f"{s:g}" for s in steps]); ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.set_yticks(steps, [f"{s:,.0f}" if s >= 10 else f"{s:g}" for s in steps])
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     if x: ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
 
 def loss_by_epoch(losses: dict,            # {name: losses, the start first}
                   title: str = ""):
     "Loss against epochs on logarithmic axes, a line for each way of training."
     fig, ax = canvas(8, 4)
-    for (name, y), colour in zip(losses.items(), (COLOURS["original"], COLOURS["train"], COLOURS["valid"], COLOURS["test"])):
+    for (name, y), colour in zip(losses.items(), (COLOURS["original"], COLOURS["train"], COLOURS["valid"],
+                                                  COLOURS["test"])):
         ax.loglog(np.arange(1, len(y)), y[1:], color=colour, lw=2, label=name)
     ax.legend(); ax.set(xlabel="epoch", ylabel="loss (squared log counts)", title=title)
     _plain_ticks(ax)
@@ -144,7 +163,9 @@ def dimension_sweep(dims: list,            # dimensions
         ax.plot(dims, mean, "o-", ms=4, color=colour); ax.fill_between(dims, y.min(1), y.max(1), color=colour, alpha=.25)
         ax.plot(dims[best], mean[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
         label_end(ax, dims[-1] * 1.05, mean[-1], name, colour)      # beyond the circle
-    if line: ax.axhline(line[0], color=COLOURS["original"], ls="--"); ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
+    if line:
+        ax.axhline(line[0], color=COLOURS["original"], ls="--")
+        ax.text(dims[0], line[0], line[1], va="bottom", color=COLOURS["original"])
     ax.set_xscale("log"); ax.set_yscale("log")
     ticks = [d for i, d in enumerate(dims) if i == 0 or d >= 1.25 * max([x for x in dims[:i]])]
     ax.set_xticks(ticks, [str(d) for d in ticks]); ax.minorticks_off()
@@ -158,7 +179,8 @@ def direction(seen,                        # (V, V) log X_ij - log X_ji
               pairs: list = (),            # "left right" to name
               named: int = 10,             # how many more to name, the most one-sided
              ):
-    "How much more often a pair stands this way round than the other: in the text, and as a model says; telling pairs by name."
+    """How much more often a pair stands this way round than the other: in the text, and as a model says; telling pairs
+    by name."""
     i, j = np.nonzero(seen > 0); order = np.argsort(-seen[i, j], kind="stable"); i, j = i[order], j[order]
     x, y = seen[i, j], said[i, j]
     chosen = sorted({*range(min(named, len(i))), *(n for n, (a, b) in enumerate(zip(i, j)) if f"{vocab[a]} {vocab[b]}" in pairs)})
@@ -168,8 +190,10 @@ def direction(seen,                        # (V, V) log X_ij - log X_ji
     ax.plot(x[chosen], y[chosen], "o", ms=5, color=COLOURS["valid"])
     ax.set(xlabel="in the text: log count this way − log count the other way", ylabel="as the model says", xlim=(0, high * 1.25))
     label_end(ax, high, high, "as in the text", COLOURS["test"])
-    ax.annotate("one vector a word", (high * 1.24, 0), xytext=(0, -5), textcoords="offset points", ha="right", va="top", color=COLOURS["original"])
-    _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black", others=(x, y), outline=True)
+    ax.annotate("one vector a word", (high * 1.24, 0), xytext=(0, -5), textcoords="offset points", ha="right", va="top",
+                color=COLOURS["original"])
+    _place(ax, x[chosen], y[chosen], [f"{vocab[i[n]]} {vocab[j[n]]}" for n in chosen], 10.5, colour="black",
+           others=(x, y), outline=True)
     return fig
 
 # %% ../nbs/10_plots.ipynb #07bd9816
@@ -180,13 +204,15 @@ def _place(ax, x, y, texts, size, colour="black", others=None, outline=False):
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim()); ax.figure.canvas.draw(); ax.figure.set_layout_engine("none")
     x, y, before = np.asarray(x, float), np.asarray(y, float), len(ax.texts)
     textalloc.allocate(ax, x, y, [plain(t) for t in texts], x_scatter=x, y_scatter=y, textsize=size, textcolor=colour,
-                       linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800, avoid_label_lines_overlap=len(x) < 60)
+                       linecolor="#b0b0b0", linewidth=.6, min_distance=.004, max_distance=.3, nbr_candidates=800,
+                       avoid_label_lines_overlap=len(x) < 60)
     if outline:
         for text in ax.texts[before:]: text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
 
 def class_palette(n: int):
     "n colours for classes of words, repeating after twelve."
-    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99", "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
+    palette = [COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")] + ["#8C510A", "#5E3C99",
+        "#B2182B", "#01665E", "#7FBC41", "#C51B7D"]
     return [palette[i % 12] for i in range(n)]
 
 def text_map(points,                       # (V, 2)
@@ -195,7 +221,9 @@ def text_map(points,                       # (V, 2)
              title: str = "", size: tuple = (12, 9)):
     "Every word as text beside its point, without overlapping; words of a class in one colour, their key below."
     points = np.asarray(points, float)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(labels): raise ValueError(f"A map needs one point of 2 numbers for each of the {len(labels)} words, not an array of shape {points.shape}.")
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(labels):
+        raise ValueError(f"A map needs one point of 2 numbers for each of the {len(labels)} words, "
+                         f"not an array of shape {points.shape}.")
     if not np.isfinite(points).all(): raise ValueError("A map needs finite points.")
     palette = class_palette(12)
     colour = {w: palette[i % len(palette)] for i, words in enumerate((classes or {}).values()) for w in words}
@@ -204,7 +232,10 @@ def text_map(points,                       # (V, 2)
     ax.scatter(*points.T, s=5, c=colours)
     for i, name in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i % len(palette)], label=plain(name))
     if classes: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.005), ncols=min(6, len(classes)))
-    ax.set(title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.06); ax.spines[:].set_visible(False)
+    ax.set(title=plain(title, 80), xticks=[], yticks=[])
+    ax.grid(False)
+    ax.margins(.06)
+    ax.spines[:].set_visible(False)
     _place(ax, *points.T, list(labels), 9 if len(labels) > 60 else 11, colour=colours)
     return fig
 
@@ -214,8 +245,10 @@ def network_shapes(V: int = 250, T: int = 3, D: int = 16, H: int = 128):
     fig, ax = canvas(11, 4.6)
     ax.axis("off"); ax.set(xlim=(0, 11), ylim=(0, 5.2))
     def box(x, y, w, h, colour, text=""):
-        ax.add_patch(mpl.patches.FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.02", fc=colour, ec="black", alpha=.85))
-        ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=11, color="white" if colour not in ("white", "#f0e442") else "black")
+        ax.add_patch(mpl.patches.FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.02", fc=colour,
+                                                ec="black", alpha=.85))
+        ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=11,
+                color="white" if colour not in ("white", "#f0e442") else "black")
     heights = [3.6, 2.2, 0.8] if T == 3 else list(np.linspace(3.8, .6, min(T, 5)))
     for i, y in enumerate(heights):
         box(.2, y, 1.0, .7, "white", f"word {i + 1}"); box(2.7, y, 1.0, .7, COLOURS["train"], f"{D}")
@@ -223,10 +256,13 @@ def network_shapes(V: int = 250, T: int = 3, D: int = 16, H: int = 128):
         ax.annotate("", (5.15, 2.5), (3.75, y + .35), arrowprops=dict(arrowstyle="-", color="#999999"))
     box(5.2, .9, .8, 3.2, COLOURS["test"], f"{H}"); box(8.2, .4, .8, 4.2, COLOURS["valid"], f"{V}")
     ax.annotate("", (8.15, 2.5), (6.05, 2.5), arrowprops=dict(arrowstyle="->", lw=2))
-    ax.annotate("", (9.7, 2.5), (9.05, 2.5), arrowprops=dict(arrowstyle="->", lw=2)); ax.text(9.8, 2.5, "softmax:\nprobability\nof each word", va="center")
-    for x, text in [(1.95, f"look up in\nword embeddings\n({V}, {D}), shared"), (4.5, f"weights ({H}, {T * D})\n+ bias ({H},)"), (7.1, f"weights ({V}, {H})\n+ bias ({V},)")]:
+    ax.annotate("", (9.7, 2.5), (9.05, 2.5), arrowprops=dict(arrowstyle="->", lw=2))
+    ax.text(9.8, 2.5, "softmax:\nprobability\nof each word", va="center")
+    for x, text in [(1.95, f"look up in\nword embeddings\n({V}, {D}), shared"),
+                    (4.5, f"weights ({H}, {T * D})\n+ bias ({H},)"), (7.1, f"weights ({V}, {H})\n+ bias ({V},)")]:
         ax.text(x, 5.1, text, ha="center", va="top", fontsize=11)
-    for x, text in [(.7, "context"), (3.2, f"embedding layer\n{T} × {D} = {T * D}"), (5.6, "hidden layer"), (8.6, "scores")]:
+    for x, text in [(.7, "context"), (3.2, f"embedding layer\n{T} × {D} = {T * D}"), (5.6, "hidden layer"),
+                    (8.6, "scores")]:
         ax.text(x, .2, text, ha="center", va="top", fontsize=11)
     return fig
 
@@ -259,9 +295,11 @@ def valley(steps,                          # eps
         ax.loglog(steps, np.maximum(y, 1e-17), "o-", ms=4, color=colour, label=name)
     lines = sorted(ax.lines, key=lambda line: line.get_ydata()[-1]); height = 0.0
     for line in lines:                     # names a decade apart, so that they do not overlap
-        height = max(line.get_ydata()[-1], 10 * height); label_end(ax, min(steps), height, line.get_label(), line.get_color())
+        height = max(line.get_ydata()[-1], 10 * height)
+        label_end(ax, min(steps), height, line.get_label(), line.get_color())
     ax.invert_xaxis()
-    ax.set(xlabel="step ε (smaller to the right)", ylabel="median relative error", title="Truncation on the left, round-off on the right")
+    ax.set(xlabel="step ε (smaller to the right)", ylabel="median relative error",
+           title="Truncation on the left, round-off on the right")
     return fig
 
 def bug_table(errors: dict,                # {bug: {array: largest relative error}}
@@ -270,9 +308,14 @@ def bug_table(errors: dict,                # {bug: {array: largest relative erro
     names = list(next(iter(errors.values())))
     table = np.array([[row[n] for n in names] for row in errors.values()])
     fig, ax = canvas(9.5, .55 * len(errors) + 2.2)
-    ax.imshow(table > tolerance, cmap=mpl.colors.ListedColormap(["#e8f3ee", COLOURS["bad"]]), vmin=0, vmax=1, aspect="auto"); ax.grid(False)
-    for i, j in np.ndindex(*table.shape): ax.text(j, i, f"{table[i, j]:.0e}", ha="center", va="center", color="white" if table[i, j] > tolerance else "#444444")
-    ax.set_xticks(range(len(names)), [n.replace("_weights", "\nweights").replace("_", " ") for n in names], fontsize=10); ax.xaxis.tick_top()
+    ax.imshow(table > tolerance, cmap=mpl.colors.ListedColormap(["#e8f3ee", COLOURS["bad"]]), vmin=0, vmax=1,
+              aspect="auto")
+    ax.grid(False)
+    for i, j in np.ndindex(*table.shape):
+        ax.text(j, i, f"{table[i, j]:.0e}", ha="center", va="center", color="white" if table[i, j] > tolerance
+                else "#444444")
+    ax.set_xticks(range(len(names)), [n.replace("_weights", "\nweights").replace("_", " ") for n in names], fontsize=10)
+    ax.xaxis.tick_top()
     ax.set_yticks(range(len(errors)), list(errors)); ax.tick_params(length=0); ax.spines[:].set_visible(False)
     ax.set_xlabel("largest relative error of each array")
     return fig
@@ -282,10 +325,13 @@ def schedules(learning_rate):
     "The three schedules over the course of training."
     done = np.linspace(0, 1, 200)
     fig, ax = canvas(8, 3.2)
-    for name, colour, at in (("constant", COLOURS["original"], 1), ("cosine", COLOURS["valid"], .28), ("onecycle", COLOURS["train"], .08)):
+    for name, colour, at in (("constant", COLOURS["original"], 1), ("cosine", COLOURS["valid"], .28),
+                             ("onecycle", COLOURS["train"], .08)):
         rates = [learning_rate(name, 1.0, d) for d in done]
         ax.plot(done, rates, color=colour, lw=2)
-    ax.text(.62, 1.02, "constant", color=COLOURS["original"]); ax.text(.44, .42, "cosine", color=COLOURS["valid"], ha="right"); ax.text(.6, .6, "onecycle", color=COLOURS["train"])
+    ax.text(.62, 1.02, "constant", color=COLOURS["original"])
+    ax.text(.44, .42, "cosine", color=COLOURS["valid"], ha="right")
+    ax.text(.6, .6, "onecycle", color=COLOURS["train"])
     ax.set(xlabel="share of all steps", ylabel="learning rate / peak", ylim=(0, 1.12))
     return fig
 
@@ -293,7 +339,8 @@ def training_curves(histories: dict):      # {name: history}
     "Cross-entropy against seconds: training faint, validation strong, one colour a recipe."
     fig, ax = canvas(9, 4.2)
     for (name, h), colour in zip(histories.items(), (COLOURS["original"], COLOURS["train"], COLOURS["test"])):
-        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--"); ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=plain(name))
+        ax.plot(h["seconds"], h["train_ce"], color=colour, alpha=.4, ls="--")
+        ax.plot(h["seconds"], h["valid_ce"], "o-", ms=3, color=colour, label=plain(name))
     ax.plot([], [], "--", color="#999999", label="dashed: training")
     ax.legend(); ax.set(xlabel="seconds", ylabel="cross-entropy (nats a word)", title="Validation while training")
     return fig
@@ -305,9 +352,12 @@ def mixture(weights, losses,               # validation cross-entropy for each w
     fig, ax = canvas(8, 4)
     ax.plot(weights, losses, color=COLOURS["mixture"], lw=2)
     ax.plot(best, np.interp(best, weights, losses), "o", ms=9, color=COLOURS["mixture"])
-    ax.annotate(f"{best:.2f}", (best, np.interp(best, weights, losses)), xytext=(0, 10), textcoords="offset points", ha="center")
-    ax.annotate("counting alone", (weights[0], losses[0]), xytext=(8, 4), textcoords="offset points", color=COLOURS["kn"])
-    ax.annotate("network alone", (weights[-1], losses[-1]), xytext=(-8, 4), textcoords="offset points", ha="right", color=COLOURS["train"])
+    ax.annotate(f"{best:.2f}", (best, np.interp(best, weights, losses)), xytext=(0, 10),
+                textcoords="offset points", ha="center")
+    ax.annotate("counting alone", (weights[0], losses[0]), xytext=(8, 4), textcoords="offset points",
+                color=COLOURS["kn"])
+    ax.annotate("network alone", (weights[-1], losses[-1]), xytext=(-8, 4), textcoords="offset points", ha="right",
+                color=COLOURS["train"])
     ax.set(xlabel="weight of the network", ylabel="validation cross-entropy (nats)")
     return fig
 
@@ -325,37 +375,51 @@ def by_frequency(names, shares,            # groups of examples, and how large e
     "Cross-entropy in groups of examples, a line for each model; the group's share below its name."
     fig, ax = canvas(9.5, 4.4)
     x = np.arange(len(names)); last = max([i for i in x if np.isfinite(next(iter(table.values()))[i])])
-    for (name, y), colour in zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(x, y, "o-", ms=8, lw=2, color=colour, label=name)
+    for (name, y), colour in zip(table.items(), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])):
+        ax.plot(x, y, "o-", ms=8, lw=2, color=colour, label=name)
     low, high = ax.get_ylim()
-    for (name, y), height, colour in zip(table.items(), _spread([y[last] for y in table.values()], .055 * (high - low)), (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])): label_end(ax, last + .06, height, name, colour)
+    for (name, y), height, colour in zip(table.items(), _spread([y[last] for y in table.values()], .055 * (high - low)),
+                                         (COLOURS["train"], COLOURS["kn"], COLOURS["mixture"])):
+        label_end(ax, last + .06, height, name, colour)
     ax.set_xticks(x, [f"{n}\n{s:.0%}" for n, s in zip(names, shares)]); ax.grid(axis="x", visible=False)
-    ax.set(xlabel="how often the context occurred in training, and share of the test examples", ylabel="test cross-entropy (nats)")
+    ax.set(xlabel="how often the context occurred in training, and share of the test examples",
+           ylabel="test cross-entropy (nats)")
     if title: ax.set_title(title, loc="left")
     return fig
 
 # %% ../nbs/10_plots.ipynb #b8269f6d
 def calibration(measured: dict):           # {name: Metrics}
-    "How often the first choice is right against how sure the model is of it; below, the difference, and how often each confidence occurs."
+    """How often the first choice is right against how sure the model is of it; below, the difference, and how often
+    each confidence occurs."""
     fig, (top, gap, low) = canvas(7.5, 8, rows=3, sharex=True, height_ratios=[3, 1.6, 1])
     top.plot([0, 1], [0, 1], "--", color=COLOURS["original"]); gap.axhline(0, ls="--", color=COLOURS["original"])
-    top.annotate("as sure as it is right", (.7, .7), xytext=(.98, .5), ha="right", color=COLOURS["original"], arrowprops=dict(arrowstyle="-", color=COLOURS["original"]))
+    top.annotate("as sure as it is right", (.7, .7), xytext=(.98, .5), ha="right", color=COLOURS["original"],
+                 arrowprops=dict(arrowstyle="-", color=COLOURS["original"]))
     for i, (name, m) in enumerate(measured.items()):
         colour, steps, some = COLOURS[KINDS.get(name, "test")], len(m.share), m.share > 0
-        top.plot(m.confidence[some], m.accuracy[some], "o-", ms=5, lw=2, color=colour, label=f"{name} (off by {m.calibration_error:.3f})")
+        top.plot(m.confidence[some], m.accuracy[some], "o-", ms=5, lw=2, color=colour,
+                 label=f"{name} (off by {m.calibration_error:.3f})")
         gap.plot(m.confidence[some], (m.accuracy - m.confidence)[some], "o-", ms=5, lw=2, color=colour)
-        low.bar((np.arange(steps) + (i + .5) / len(measured) * .84 + .08) / steps, m.share, .84 / steps / len(measured), color=colour)
-    top.legend(loc="upper left"); top.set(ylabel="how often it is right", ylim=(0, 1), xlim=(0, 1)); gap.set(ylabel="right − sure")
+        low.bar((np.arange(steps) + (i + .5) / len(measured) * .84 + .08) / steps, m.share,
+                .84 / steps / len(measured), color=colour)
+    top.legend(loc="upper left")
+    top.set(ylabel="how often it is right", ylim=(0, 1), xlim=(0, 1))
+    gap.set(ylabel="right − sure")
     low.set(xlabel="probability of the first choice", ylabel="share"); low.grid(axis="x", visible=False)
     return fig
 
 def distances(far: dict):                  # {model: nats above the floor}
     "How far models are from the least possible cross-entropy, on a logarithmic axis."
     fig, ax = canvas(8.5, .5 * len(far) + 1.3)
-    colours = [COLOURS["mixture"] if "mixture" in n else COLOURS["train"] if "network" in n else COLOURS["kn"] for n in far]
+    colours = [COLOURS["mixture"] if "mixture" in n else COLOURS["train"] if "network" in n else COLOURS["kn"]
+               for n in far]
     ax.barh(range(len(far)), list(far.values()), .7, color=colours)
     ax.set_yticks(range(len(far)), list(far)); ax.invert_yaxis(); ax.set_xscale("log"); ax.grid(axis="y", visible=False)
-    for i, v in enumerate(far.values()): ax.annotate(f"{v:.4f}" if v < .1 else f"{v:.2f}", (v, i), xytext=(4, 0), textcoords="offset points", va="center")
-    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}")); ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
+    for i, v in enumerate(far.values()):
+        ax.annotate(f"{v:.4f}" if v < .1 else f"{v:.2f}", (v, i), xytext=(4, 0),
+                    textcoords="offset points", va="center")
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.set_xlim(min(far.values()) / 3, max(far.values()) * 2.2)
     ax.set(xlabel="nats a word above the floor (logarithmic)")
     return fig
 
@@ -363,10 +427,12 @@ def distances(far: dict):                  # {model: nats above the floor}
 def _three_lines(ax, x, curves, names):
     for name in names: ax.plot(x, curves[name], "o-", ms=5, lw=2, color=COLOURS[KINDS[name]])
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:,g}"))
     low, high = ax.get_ylim()
-    for name, height in zip(names, _spread([curves[n][-1] for n in names], .055 * (high - low))): label_end(ax, x[-1], height, name, COLOURS[KINDS[name]])
+    for name, height in zip(names, _spread([curves[n][-1] for n in names], .055 * (high - low))):
+        label_end(ax, x[-1], height, name, COLOURS[KINDS[name]])
 
 def learning_curve(curve: dict):           # of `ngrams.learning_curve`
     "Test cross-entropy against the number of training examples."
@@ -379,20 +445,27 @@ def size_sweep(rows: dict,                 # lists: parameters, network, mixture
                counting: float):           # test cross-entropy of counting alone
     "Test cross-entropy against the number of the network's parameters, alone and mixed; counting as a line."
     fig, ax = canvas(8.5, 4.4)
-    ax.axhline(counting, color=COLOURS["kn"], lw=2); ax.annotate("counting alone", (rows["parameters"][0], counting), xytext=(0, 6), textcoords="offset points", color=COLOURS["kn"])
-    _three_lines(ax, rows["parameters"], rows, ["network", "mixture"]); ax.set_xticks(rows["parameters"], [f"{n:,}" for n in rows["parameters"]])
+    ax.axhline(counting, color=COLOURS["kn"], lw=2)
+    ax.annotate("counting alone", (rows["parameters"][0], counting), xytext=(0, 6), textcoords="offset points",
+                color=COLOURS["kn"])
+    _three_lines(ax, rows["parameters"], rows, ["network", "mixture"])
+    ax.set_xticks(rows["parameters"], [f"{n:,}" for n in rows["parameters"]])
     ax.set(xlabel="parameters of the network (logarithmic)", ylabel="test cross-entropy (nats)")
     return fig
 
 # %% ../nbs/10_plots.ipynb #ccb324d3
 def novelty_bars(share, promised, came_true):      # (k,) each, from `analysis.novelty`
-    "By rank of the prediction: the share that training never had; and of those, the probability promised beside how often it came true."
+    """By rank of the prediction: the share that training never had; and of those, the probability promised beside how
+    often it came true."""
     rank = np.arange(1, len(share) + 1)
     fig, (left, right) = canvas(11, 4, columns=2)
-    left.bar(rank, 100 * np.asarray(share), color=COLOURS["mixture"]); left.set(xlabel="rank of the prediction", ylabel="new to the training text (%)", ylim=(0, 100), title="How many are made up?")
+    left.bar(rank, 100 * np.asarray(share), color=COLOURS["mixture"])
+    left.set(xlabel="rank of the prediction", ylabel="new to the training text (%)", ylim=(0, 100),
+             title="How many are made up?")
     right.bar(rank - .2, 100 * np.asarray(promised), .4, color=COLOURS["train"], label="promised by the network")
     right.bar(rank + .2, 100 * np.asarray(came_true), .4, color=COLOURS["test"], label="came true in held-out text")
-    right.legend(frameon=False); right.set(xlabel="rank of the prediction", ylabel="of the made-up ones (%)", title="Are they any good?")
+    right.legend(frameon=False)
+    right.set(xlabel="rank of the prediction", ylabel="of the made-up ones (%)", title="Are they any good?")
     for ax in (left, right): ax.set_xticks(rank); ax.grid(axis="x", visible=False)
     return fig
 
@@ -404,7 +477,10 @@ def seed_ranks(ranks: dict,              # {name: one rank a network}
         shift = np.linspace(-.18, .18, len(values)) if len(values) > 1 else [0]
         ax.plot(values, y + np.asarray(shift), "o", ms=8, alpha=.75, color=COLOURS["train"])
         ax.plot([np.median(values)] * 2, [y - .34, y + .34], color=COLOURS["valid"], lw=2)
-    ax.set_xscale("log"); ax.set_yticks(range(len(ranks)), [plain(name, 60) for name in ranks]); ax.invert_yaxis(); ax.set_xlim(.8, most * 1.2)
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(ranks)), [plain(name, 60) for name in ranks])
+    ax.invert_yaxis()
+    ax.set_xlim(.8, most * 1.2)
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most]
     ax.set_xticks(ticks, [str(t) for t in ticks]); ax.minorticks_off()
     ax.set(xlabel="rank of the second word among the first word's neighbours (line: median)")
@@ -421,9 +497,14 @@ def pulled_apart(a: str, b: str,         # the ends of the line
     fig, ax = canvas(9, 1.2 + .32 * len(chosen))
     for y, w in enumerate(chosen):
         colour = COLOURS["train"] if mean[w] > 0 else COLOURS["valid"]
-        ax.barh(y, mean[w], color=colour, alpha=.75); ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
-    ax.axvline(0, color="black", lw=.8); ax.set_yticks(range(len(chosen)), [plain(w) for w in chosen]); ax.grid(axis="y", visible=False); ax.set_ylim(-.7, len(chosen) - .3)
-    ax.set(xlabel=f"← {plain(b, 20)}      place on the line, in standard deviations from the mean word      {plain(a, 20)} →")
+        ax.barh(y, mean[w], color=colour, alpha=.75)
+        ax.plot([min(places[w]), max(places[w])], [y, y], color="black", lw=1.2)
+    ax.axvline(0, color="black", lw=.8)
+    ax.set_yticks(range(len(chosen)), [plain(w) for w in chosen])
+    ax.grid(axis="y", visible=False)
+    ax.set_ylim(-.7, len(chosen) - .3)
+    ax.set(xlabel=f"← {plain(b, 20)}      place on the line, in standard deviations from the mean word      "
+                  f"{plain(a, 20)} →")
     return fig
 
 # %% ../nbs/10_plots.ipynb #5d832940
@@ -451,8 +532,11 @@ def surprise_picture(sentences: list,          # with `words` and `surprise` eac
         for at, width, word, surprise in line:
             colour = "#dddddd" if np.isnan(surprise) else shade.to_rgba(surprise)
             ax.add_patch(mpl.patches.Rectangle((at, bottom - .6), width + .7, .34, fc=colour, ec="none"))
-            ax.text(at + (width + .7) / 2, bottom - .43, plain(word), ha="center", va="center", family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
-            if not np.isnan(surprise): ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10, color="#444444")
+            ax.text(at + (width + .7) / 2, bottom - .43, plain(word), ha="center", va="center",
+                    family="DejaVu Sans Mono", fontsize=13, color=_readable(colour))
+            if not np.isnan(surprise):
+                ax.text(at + (width + .7) / 2, bottom - .14, f"{surprise:.1f}", ha="center", va="center", fontsize=10,
+                        color="#444444")
     fig.colorbar(shade, ax=ax, orientation="horizontal", shrink=.4, aspect=40, label="surprise (nats)", pad=.02)
     return fig
 
@@ -464,7 +548,8 @@ def neighbour_bells(rows: dict,            # {perplexity: probabilities of the o
     for ax, (perplexity, p) in zip(axes[0], rows.items()):
         shown = p[:100]
         ax.bar(np.arange(1, len(shown) + 1), shown, width=1, color=COLOURS["train"])
-        ax.axvline(perplexity, color=COLOURS["original"], ls="--"); ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
+        ax.axvline(perplexity, color=COLOURS["original"], ls="--")
+        ax.set(title=f"perplexity {perplexity:g}", xlabel="neighbour number")
     axes[0, 0].set_ylabel(f"share of {plain(word, 20)}'s attention")
     return fig
 
@@ -473,21 +558,33 @@ def map_convergence(histories: dict,       # {name: history of a `TSNE`}
                    ):
     "KL divergence against iterations, a line a map."
     fig, ax = canvas(9, 4)
-    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"])):
-        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour); label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
-    ax.axvline(early, color=COLOURS["original"], ls="--"); ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top", color=COLOURS["original"])
+    for (name, h), colour in zip(histories.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"],
+                                                     COLOURS["kn"])):
+        ax.plot(h["iteration"], h["kl"], "o-", ms=3, color=colour)
+        label_end(ax, h["iteration"][-1], h["kl"][-1], name, colour)
+    ax.axvline(early, color=COLOURS["original"], ls="--")
+    ax.annotate("exaggeration ends", (early, ax.get_ylim()[1]), xytext=(4, -2), textcoords="offset points", va="top",
+                color=COLOURS["original"])
     ax.set(xlabel="iteration", ylabel="KL divergence (nats)", ylim=(0, None))
     return fig
 
+# %% ../nbs/10_plots.ipynb #d57aa2e4
 def map_grid(maps: list,                   # rows of (name, TSNE)
              labels,                       # (N,) group of each point
              columns: list, rows: list):   # titles
     "Maps of the same points side by side, coloured by their true groups."
     fig, axes = canvas(2.6 * len(columns), 2.5 * len(rows), columns=len(columns), rows=len(rows), squeeze=False)
-    palette = np.array([COLOURS[c] for c in ("train", "valid", "test", "kn", "mixture", "highlight")])[np.asarray(labels)]
+    palette = np.array([COLOURS[c]
+                        for c in ("train", "valid", "test", "kn", "mixture", "highlight")])[np.asarray(labels)]
     for r, line in enumerate(maps):
         for c, m in enumerate(line):
-            ax = axes[r, c]; ax.scatter(*m.embedding.T, s=6, c=palette); ax.set(xticks=[], yticks=[]); ax.grid(False); ax.set_aspect("equal", "datalim"); ax.spines[:].set_visible(True); ax.spines[:].set_color("#cccccc")
+            ax = axes[r, c]
+            ax.scatter(*m.embedding.T, s=6, c=palette)
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+            ax.set_aspect("equal", "datalim")
+            ax.spines[:].set_visible(True)
+            ax.spines[:].set_color("#cccccc")
             if r == 0: ax.set_title(columns[c])
             if c == 0: ax.set_ylabel(rows[r])
             ax.set_xlabel(f"KL {m.kl:.2f}", fontsize=10, color="#444444")
@@ -496,9 +593,13 @@ def map_grid(maps: list,                   # rows of (name, TSNE)
 def map_quality(ks, curves: dict):         # {name: shares of neighbours kept, for each k}
     "How many of the k nearest are still among the k nearest on a map, against k."
     fig, ax = canvas(9, 4); ends = sorted(curves.items(), key=lambda item: item[1][-1]); height = -1.0
-    for (name, y), colour in zip(curves.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"], COLOURS["mixture"])): ax.plot(ks, y, "o-", ms=4, color=colour, label=name)
+    for (name, y), colour in zip(curves.items(), (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["kn"],
+                                                  COLOURS["mixture"])):
+        ax.plot(ks, y, "o-", ms=4, color=colour, label=name)
     for name, y in ends:
-        height = max(y[-1], height + .055); line = next(l for l in ax.lines if l.get_label() == name); label_end(ax, ks[-1], height, name, line.get_color())
+        height = max(y[-1], height + .055)
+        line = next(l for l in ax.lines if l.get_label() == name)
+        label_end(ax, ks[-1], height, name, line.get_color())
     ax.set(xlabel="k", ylabel="share of the k nearest kept", ylim=(0, 1))
     return fig
 
@@ -511,7 +612,9 @@ def step_parts(times: dict,                # {"chapter 4": {part: microseconds},
     for (name, t), colour, dy in zip(times.items(), (COLOURS["original"], COLOURS["train"]), (.19, -.19)):
         us = [t[p] for p in parts]
         ax.barh(y + dy, us, .36, color=colour, label=f"{name}: {sum(us):,.0f} µs in all")
-        for at, value in zip(y + dy, us): ax.text(value, at, f" {value:,.0f}" if value >= 10 else f" {value:.1f}", va="center", color=colour, fontsize=11)
+        for at, value in zip(y + dy, us):
+            ax.text(value, at, f" {value:,.0f}" if value >= 10 else f" {value:.1f}", va="center",
+                    color=colour, fontsize=11)
     ax.set_yticks(y, parts); ax.grid(axis="y", visible=False); ax.tick_params(left=False)
     ax.legend(loc="lower right"); ax.set(xlabel="microseconds a step", title="Where does the time go?")
     return fig
@@ -530,12 +633,14 @@ def range_test(tests: dict,                # {optimiser: (rates, losses)}
         ax.plot(rates[k], losses[k], "o", ms=8, mfc="white", mec=style["color"], mew=2)
     top = max(losses[0] for _, losses in tests.values())
     ax.set_xscale("log"); ax.set_ylim(None, top * 1.08); ax.legend(ncols=2, loc="lower left")
-    ax.set(xlabel="learning rate, growing step by step", ylabel="cross-entropy (nats a word)", title="How large a step? (circles: the lowest point; choose a rate below it)")
+    ax.set(xlabel="learning rate, growing step by step", ylabel="cross-entropy (nats a word)",
+           title="How large a step? (circles: the lowest point; choose a rate below it)")
     return fig
 
 def same_budget(histories: dict,           # {name: history}
                ):
-    "Validation against steps for several ways of training with the same number of steps, named in the order in which they end."
+    """Validation against steps for several ways of training with the same number of steps, named in the order in which
+    they end."""
     fig, ax = canvas(9, 4.4)
     styles = _many(histories)
     for name in sorted(histories, key=lambda n: -histories[n]["valid_ce"][-1]):
@@ -691,7 +796,8 @@ def _dark_enough(colour):
     return mpl.colors.to_hex(rgb)
 
 def turned(points, towards):               # (N, 2) both
-    "A map moved, turned or mirrored, and scaled into the unit circle, so that it lies as `towards` does: none of that has a meaning. Schönemann (1966)."
+    """A map moved, turned or mirrored, and scaled into the unit circle, so that it lies as `towards` does: none of
+    that has a meaning. Schönemann (1966)."""
     A, B = (np.asarray(p, float) - np.mean(p, 0) for p in (points, towards))
     U, _, V = np.linalg.svd(A.T @ B)
     A = A @ U @ V
@@ -716,22 +822,30 @@ def interactive_map(maps: dict,                # {name: (points (V, 2), vectors 
                     title: str = "A map of words",
                     k: int = 8,                # how many nearest words to name
                    ) -> WordMap:
-    "Word maps to zoom, search and switch between, as one page without outside links; words are escaped. Raises `ValueError` for shapes that do not fit."
+    """Word maps to zoom, search and switch between, as one page without outside links; words are escaped. Raises
+    `ValueError` for shapes that do not fit."""
     import jinja2
     from lm_nbdev.glove import neighbours
     V, shown, classes = len(vocab), [], classes or {}
     if not maps: raise ValueError("There must be at least one map to show.")
     for name, (points, vectors, note) in maps.items():
         points, vectors = np.asarray(points, float), np.asarray(vectors, float)
-        if points.shape != (V, 2) or len(vectors) != V: raise ValueError(f"The map {name!r} has {len(points)} points of {points.shape[-1]} numbers and {len(vectors)} vectors; for {V} words it needs {V} points of 2 numbers and {V} vectors.")
-        if not (np.isfinite(points).all() and np.isfinite(vectors).all()): raise ValueError(f"The map {name!r} holds numbers that are not finite.")
+        if points.shape != (V, 2) or len(vectors) != V:
+            raise ValueError(f"The map {name!r} has {len(points)} points of {points.shape[-1]} numbers and {len(vectors)} vectors; "
+                             f"for {V} words it needs {V} points of 2 numbers and {V} vectors.")
+        if not (np.isfinite(points).all() and np.isfinite(vectors).all()):
+            raise ValueError(f"The map {name!r} holds numbers that are not finite.")
         near, far = zip(*(neighbours(vectors, i, k) for i in range(V)))
         points = turned(points, shown[0]["xy"] if shown else points)
-        shown.append(dict(name=name, note=note, xy=points.round(3).tolist(), near=[n.tolist() for n in near], far=[f.round(2).tolist() for f in far]))
+        shown.append(dict(name=name, note=note, xy=points.round(3).tolist(), near=[n.tolist() for n in near],
+                          far=[f.round(2).tolist() for f in far]))
     palette = [_dark_enough(c) for c in class_palette(len(classes))]
-    group = {w: c for c, words in classes.items() for w in words}; colour = {w: p for words, p in zip(classes.values(), palette) for w in words}
-    data = dict(words=list(vocab), maps=shown, counts=None if counts is None else [int(c) for c in counts], groups=[group.get(w, "") for w in vocab], colours=[colour.get(w, "#333333") for w in vocab],
-                order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))], classes=list(zip(classes, palette)))
+    group = {w: c for c, words in classes.items() for w in words}
+    colour = {w: p for words, p in zip(classes.values(), palette) for w in words}
+    data = dict(words=list(vocab), maps=shown, counts=None if counts is None else [int(c) for c in counts],
+                groups=[group.get(w, "") for w in vocab], colours=[colour.get(w, "#333333") for w in vocab],
+                order=[int(i) for i in (range(V) if counts is None else np.argsort(-np.asarray(counts), kind="stable"))],
+                classes=list(zip(classes, palette)))
     page = jinja2.Environment(autoescape=True).from_string(_MAP_PAGE)
     return WordMap(page.render(title=title, data=data, script=jinja2.utils.markupsafe.Markup(_MAP_DRAW + _MAP_HANDS + _MAP_WORDS)))
 
@@ -739,15 +853,20 @@ def interactive_map(maps: dict,                # {name: (points (V, 2), vectors 
 def network_to_scale(arch):                # an `Architecture`
     "The five arrays as rectangles, rows by columns, all on one scale: what is large is drawn large."
     V, T, D, H = arch.vocab_size, arch.context_len, arch.embedding_dim, arch.num_hid
-    boxes = [("word\nembeddings", (V, D), "train"), ("embedding\n→ hidden", (H, T * D), "test"), ("hidden\nbias", (H, 1), "kn"), ("hidden\n→ output", (V, H), "valid"), ("output\nbias", (V, 1), "mixture")]
+    boxes = [("word\nembeddings", (V, D), "train"), ("embedding\n→ hidden", (H, T * D), "test"),
+             ("hidden\nbias", (H, 1), "kn"), ("hidden\n→ output", (V, H), "valid"), ("output\nbias", (V, 1), "mixture")]
     gap = .16 * max(sum(s[1] for _, s, _ in boxes), .45 * max(V, H))
-    fig, ax = canvas(8.6, 4.8); ax.axis("off"); fig.set_layout_engine("none"); ax.set_position([.02, .02, .96, .66])      # names go above
+    # names go above
+    fig, ax = canvas(8.6, 4.8); ax.axis("off"); fig.set_layout_engine("none"); ax.set_position([.02, .02, .96, .66])
     x, thin = 0.0, .002 * max(V, H, 4 * gap)
     for i, (name, (rows, columns), colour) in enumerate(boxes):
-        ax.add_patch(mpl.patches.Rectangle((x, -rows / 2), max(columns, thin), rows, fc=COLOURS[colour], ec="black", lw=.6))
+        ax.add_patch(mpl.patches.Rectangle((x, -rows / 2), max(columns, thin), rows, fc=COLOURS[colour],
+                                           ec="black", lw=.6))
         shape = f"({rows:,})" if "bias" in name else f"({rows:,}, {columns:,})"
-        ax.annotate(f"{name}\n{shape}\n{rows * columns:,}", (x + columns / 2, rows / 2), xytext=((i + .5) / 5, 1.1), textcoords="axes fraction", ha="center", va="bottom",
-                    fontsize=11.5, annotation_clip=False, arrowprops=dict(arrowstyle="-", color="#999999", shrinkA=2, shrinkB=1))
+        ax.annotate(f"{name}\n{shape}\n{rows * columns:,}", (x + columns / 2, rows / 2), xytext=((i + .5) / 5, 1.1),
+                    textcoords="axes fraction", ha="center", va="bottom",
+                    fontsize=11.5, annotation_clip=False,
+                    arrowprops=dict(arrowstyle="-", color="#999999", shrinkA=2, shrinkB=1))
         x += columns + gap
     half = max(.52 * max(V, H), (x + gap) / 4.6); middle = (x - gap) / 2
     ax.set(xlim=(middle - 2.3 * half, middle + 2.3 * half), ylim=(-half, half), aspect="equal")
@@ -759,13 +878,17 @@ def valley_here(steps, errors,             # eps, and the relative error with ea
     "Relative error of one entry's numerical derivative against the step, with the present step marked."
     fig, ax = canvas(7.2, 4)
     ax.loglog(steps, np.maximum(errors, 1e-17), "-", lw=2, color=COLOURS["train"])
-    ax.axhline(tolerance, color=COLOURS["original"], ls="--"); ax.annotate("tolerance", (max(steps), tolerance), xytext=(4, 4), textcoords="offset points", color="#555555")
-    ax.plot(eps, max(error, 1e-17), "o", ms=12, color=COLOURS["bad"] if error > tolerance else COLOURS["good"], clip_on=False, zorder=5)
+    ax.axhline(tolerance, color=COLOURS["original"], ls="--")
+    ax.annotate("tolerance", (max(steps), tolerance), xytext=(4, 4), textcoords="offset points", color="#555555")
+    ax.plot(eps, max(error, 1e-17), "o", ms=12, color=COLOURS["bad"] if error > tolerance else COLOURS["good"],
+            clip_on=False, zorder=5)
     ax.invert_xaxis(); ax.set(xlabel="step ε (smaller to the right)", ylabel="relative error", ylim=(5e-18, 3))
-    power = lambda v, _: "10" + str(round(np.log10(v))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))       # as text: formulas take longer than the rest of the picture
+    # as text: formulas take longer than the rest of the picture
+    power = lambda v, _: "10" + str(round(np.log10(v))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     ax.xaxis.set_major_formatter(power); ax.yaxis.set_major_formatter(power)
     return fig
 
+# %% ../nbs/10_plots.ipynb #69ef13c6
 def next_words(words: list,                # what may come next
                columns: dict,              # {who says so: probability of each}
               ):
@@ -784,17 +907,25 @@ def glove_panel(history: dict,             # losses by epoch: train, valid
                 d: int):
     "Loss while training, and what earlier dimensions ended with."
     fig, (left, right) = canvas(8.6, 3.6, columns=2)
-    for ax, series, marker in ((left, {k: (np.arange(1, len(v)), v[1:]) for k, v in history.items()}, "-"), (right, {k: (sorted(runs), [runs[x][i] for x in sorted(runs)]) for i, k in enumerate(("train", "valid"))}, "o-")):
+    for ax, series, marker in ((left, {k: (np.arange(1, len(v)), v[1:]) for k, v in history.items()}, "-"),
+                               (right, {k: (sorted(runs), [runs[x][i] for x in sorted(runs)])
+                                        for i, k in enumerate(("train", "valid"))}, "o-")):
         for name, (x, y) in series.items():
-            ax.plot(x, y, marker, ms=5, lw=2, color=COLOURS[name], label={"train": "training", "valid": "held out"}[name])
+            ax.plot(x, y, marker, ms=5, lw=2, color=COLOURS[name],
+                    label={"train": "training", "valid": "held out"}[name])
         ax.set_xscale("log"); ax.set_yscale("log")
         if any(len(x) for x, _ in series.values()): _plain_ticks(ax); ax.legend()
-        else: ax.set(xlim=(1, 100), ylim=(1, 10), yticks=[]); ax.minorticks_off(); ax.text(.5, .5, "not trained yet", transform=ax.transAxes, ha="center", color="#555555")
-    left.set(xlabel="epoch", ylabel="loss (squared log counts)", title=f"d = {d}"); right.set(xlabel="dimension d", title="dimensions so far")
+        else:
+            ax.set(xlim=(1, 100), ylim=(1, 10), yticks=[])
+            ax.minorticks_off()
+            ax.text(.5, .5, "not trained yet", transform=ax.transAxes, ha="center", color="#555555")
+    left.set(xlabel="epoch", ylabel="loss (squared log counts)", title=f"d = {d}")
+    right.set(xlabel="dimension d", title="dimensions so far")
     ticks = sorted(runs) or [1, 10, 100]
     right.set_xticks(ticks, [str(t) for t in ticks]); right.minorticks_off()
     return fig
 
+# %% ../nbs/10_plots.ipynb #5ba6e591
 def word_points(points,                    # (V, 2)
                 labels: list,              # V words
                 *, classes: dict = None,   # {class: words} to colour
@@ -807,17 +938,26 @@ def word_points(points,                    # (V, 2)
     colour = {w: palette[i] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
-    edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])                      # what stands far right is named to its left
-    def name(i, **kw): ax.annotate(short(labels[i]), points[i], xytext=(-4 if points[i, 0] > edge else 4, 3), ha="right" if points[i, 0] > edge else "left", textcoords="offset points", parse_math=False, **kw)
+    # what stands far right is named to its left
+    edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])
+    def name(i, **kw):
+        ax.annotate(short(labels[i]), points[i], xytext=(-4 if points[i, 0] > edge else 4, 3),
+                    ha="right" if points[i, 0] > edge else "left", textcoords="offset points", parse_math=False, **kw)
     for i in named:
         if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
     for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
-    if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black"); name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
+    if chosen is not None:
+        ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black")
+        name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
     for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i], label=plain(kind))
-    low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)      # places by hand: to find them takes as long as the picture
+    # places by hand: to find them takes as long as the picture
+    low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)
     fig.set_layout_engine("none"); ax.set_position([.07 if axes[1] else .01, low, .92 if axes[1] else .98, .93 - low])
     if classes: ax.legend(loc="lower center", bbox_to_anchor=(.5, 0), bbox_transform=fig.transFigure, ncols=5)
-    ax.set(xlabel=axes[0], ylabel=axes[1], title=plain(title, 80), xticks=[], yticks=[]); ax.grid(False); ax.margins(.08); ax.spines[:].set_visible(False)
+    ax.set(xlabel=axes[0], ylabel=axes[1], title=plain(title, 80), xticks=[], yticks=[])
+    ax.grid(False)
+    ax.margins(.08)
+    ax.spines[:].set_visible(False)
     return fig
 
 # %% ../nbs/10_plots.ipynb #a9c2b1d7
@@ -830,15 +970,19 @@ def live_curves(history: dict,             # lists step, train_ce, valid_step, v
     ax.plot(history["valid_step"], history["valid_ce"], "o-", ms=5, lw=2, color=COLOURS["valid"], label="validation")
     for place, (name, (ce, colour)) in enumerate(sorted(lines.items(), key=lambda kv: kv[1][0])):
         ax.axhline(ce, color=COLOURS[colour], ls="--", lw=1.5)
-        ax.annotate(f"{name} {ce:.3f}", (total, ce), xytext=(0, 3), textcoords="offset points", ha="right", color=COLOURS[colour], fontsize=11)
+        ax.annotate(f"{name} {ce:.3f}", (total, ce), xytext=(0, 3), textcoords="offset points", ha="right",
+                    color=COLOURS[colour], fontsize=11)
     floor = min([ce for ce, _ in lines.values()] + history["valid_ce"] + history["train_ce"], default=2)
     top = max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2])
-    ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)), ylim=(floor - .15, min(top, floor + 3.2)))
+    ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)),
+           ylim=(floor - .15, min(top, floor + 3.2)))
     ax.legend(loc="upper right")
     return fig
 
 # %% ../nbs/10_plots.ipynb #43d037d5
-ENGINES = dict(own=("the course's own code", "train"), duckdb=("DuckDB", "valid"), dask=("Dask, 2 workers", "test"), numpy=("fused NumPy", "train"), torch=("PyTorch twin", "valid"), sampled=("twin, sampled softmax", "test"), adaptive=("twin, adaptive softmax", "kn"))
+ENGINES = dict(own=("the course's own code", "train"), duckdb=("DuckDB", "valid"), dask=("Dask, 2 workers", "test"),
+               numpy=("fused NumPy", "train"), torch=("PyTorch twin", "valid"),
+               sampled=("twin, sampled softmax", "test"), adaptive=("twin, adaptive softmax", "kn"))
 
 def _label_ends(ax, ends):                 # (x, y, text, colour)
     "Names at the ends of lines on a logarithmic axis, pushed apart where they would touch."
@@ -850,7 +994,8 @@ def _label_ends(ax, ends):                 # (x, y, text, colour)
 def throughput(runs: dict,                 # {engine: [(tokens, seconds), ...]}
                live: dict = None,          # the same, measured now, where `runs` come from elsewhere
               ):
-    "Tokens a second against the length of the text, on logarithmic axes, with each line's slope: 0 where the time grows as the text does."
+    """Tokens a second against the length of the text, on logarithmic axes, with each line's slope: 0 where the time
+    grows as the text does."""
     fig, ax = canvas(9, 4.6); ends = []
     for engine, measured in runs.items():
         if not measured: continue
@@ -861,23 +1006,38 @@ def throughput(runs: dict,                 # {engine: [(tokens, seconds), ...]}
     for engine, measured in (live or {}).items():
         n, s = np.array(sorted(measured), float).T
         ax.loglog(n, n / s, "o--", lw=1, mfc="white", color=COLOURS[ENGINES[engine][1]])
-    if live: ax.plot([], [], "ko-", label="stored run of the benchmark"); ax.plot([], [], "ko--", lw=1, mfc="white", label="measured now"); ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    ax.xaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k"); ax.yaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k")
+    if live:
+        ax.plot([], [], "ko-", label="stored run of the benchmark")
+        ax.plot([], [], "ko--", lw=1, mfc="white", label="measured now")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k")
+    ax.yaxis.set_major_formatter(lambda v, _: f"{v / 1e6:g} M" if v >= 1e6 else f"{v / 1e3:g} k")
     ax.set(xlabel="tokens of text", ylabel="tokens counted a second"); _label_ends(ax, ends)
     return fig
 
+# %% ../nbs/10_plots.ipynb #fb064128
 def who_wins(times: dict,                  # {engine: {V: seconds}}
             ):
-    "Milliseconds for one gradient against the size of the vocabulary; above each size the faster of the two that score all words, and how many times."
+    """Milliseconds for one gradient against the size of the vocabulary; above each size the faster of the two that
+    score all words, and how many times."""
     fig, ax = canvas(9, 4.8); ends = []
     for engine, by_size in times.items():
         V, ms = np.array(sorted(by_size.items())).T * [[1], [1e3]]; name, colour = ENGINES[engine]
-        ax.loglog(V, ms, "o-" if engine in ("numpy", "torch") else "o--", lw=2, color=COLOURS[colour]); ends.append((V[-1], ms[-1], name, COLOURS[colour]))
+        ax.loglog(V, ms, "o-" if engine in ("numpy", "torch") else "o--", lw=2, color=COLOURS[colour])
+        ends.append((V[-1], ms[-1], name, COLOURS[colour]))
     ax.set_ylim(None, max(max(t.values()) for t in times.values()) * 1e3 * 4)
     for V in sorted(times["numpy"]):
         a, b = times["numpy"][V], times["torch"][V]; best = "numpy" if a < b else "torch"
         near = max(a, b) / min(a, b) < 1.1
-        ax.text(V, ax.get_ylim()[1] * .92, "even" if near else f"{ENGINES[best][0]}\n{max(a, b) / min(a, b):.1f} times faster", ha="center", va="top", color="#333333" if near else COLOURS[ENGINES[best][1]], fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    sizes = sorted(times["numpy"]); ax.set_xticks(sizes, [f"{V:,}" for V in sizes]); ax.minorticks_off(); ax.set_xlim(sizes[0] / 2.2, sizes[-1] * 1.6)
-    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}"); ax.set(xlabel="words in the vocabulary", ylabel="milliseconds for one gradient"); _label_ends(ax, ends)
+        ax.text(V, ax.get_ylim()[1] * .92, "even" if near
+                else f"{ENGINES[best][0]}\n{max(a, b) / min(a, b):.1f} times faster", ha="center", va="top",
+                color="#333333" if near else COLOURS[ENGINES[best][1]], fontsize=11,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    sizes = sorted(times["numpy"])
+    ax.set_xticks(sizes, [f"{V:,}" for V in sizes])
+    ax.minorticks_off()
+    ax.set_xlim(sizes[0] / 2.2, sizes[-1] * 1.6)
+    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+    ax.set(xlabel="words in the vocabulary", ylabel="milliseconds for one gradient")
+    _label_ends(ax, ends)
     return fig

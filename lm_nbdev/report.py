@@ -38,14 +38,19 @@ DARKEST = 8.0                 # nats from which a word's colour grows no darker
 
 def shade(surprise: float) -> str:
     "A CSS colour for a surprise in nats: white to orange; grey where there is none (NaN)."
-    return "#e4e4e4" if math.isnan(surprise) else f"rgba(230, 120, 20, {min(1.0, max(0.0, surprise) / DARKEST) * .75:.2f})"
+    return ("#e4e4e4" if math.isnan(surprise)
+            else f"rgba(230, 120, 20, {min(1.0, max(0.0, surprise) / DARKEST) * .75:.2f})")
 
-def generated_sentences(model, corpus, n: int = 8, temperature: float = 0.8) -> list:      # n lists of (word, surprise in nats or NaN)
-    "Sentences that begin like the corpus's, each word with its surprise; where the corpus has no beginnings, after its example contexts."
+def generated_sentences(model, corpus, n: int = 8,
+                        temperature: float = 0.8) -> list:      # n lists of (word, surprise in nats or NaN)
+    """Sentences that begin like the corpus's, each word with its surprise; where the corpus has no beginnings, after
+    its example contexts."""
     out, seed = [], 0
     while len(out) < n and seed < 4 * n:
         try: text = generate(model, corpus=corpus, temperature=temperature, seed=seed)
-        except ValueError: text = generate(model, corpus.examples.contexts[seed % len(corpus.examples.contexts)], temperature=temperature, seed=seed)
+        except ValueError:
+            text = generate(model, corpus.examples.contexts[seed % len(corpus.examples.contexts)],
+                            temperature=temperature, seed=seed)
         seed += 1
         if len(text.split(" ")) <= model.arch.context_len: continue
         score = sentence_probability(model, text)
@@ -54,14 +59,16 @@ def generated_sentences(model, corpus, n: int = 8, temperature: float = 0.8) -> 
 
 # %% ../nbs/13_report.ipynb #445d9c25
 def map_page(corpus, model) -> str:        # a self-contained page, or None where there is nothing to draw
-    "The map of a model's words to zoom, search and point at (chapter 9); None for fewer than five words, or numbers that no longer are any."
+    """The map of a model's words to zoom, search and point at (chapter 9); None for fewer than five words, or numbers
+    that no longer are any."""
     from lm_nbdev import plots
     from lm_nbdev.data import word_counts
     from lm_nbdev.tsne import word_maps
     if corpus.vocab_size < 5: return None
     try: maps = word_maps(corpus, {"the network": model.params.word_embedding_weights}, glove=False)
     except ValueError: return None
-    return plots.interactive_map(maps, corpus.vocab, counts=word_counts(corpus), classes=corpus.examples.classes, title=f"{corpus.name}: {corpus.vocab_size} words").html
+    return plots.interactive_map(maps, corpus.vocab, counts=word_counts(corpus), classes=corpus.examples.classes,
+                                 title=f"{corpus.name}: {corpus.vocab_size} words").html
 
 # %% ../nbs/13_report.ipynb #91d21ba8
 def write_report(path,            # where to write the page
@@ -69,16 +76,21 @@ def write_report(path,            # where to write the page
                  result,          # a `TrainResult`
                  *, word_map: str = None,      # a map as a self-contained HTML page (chapter 9), shown in a frame of its own; None: `map_page`
                 ) -> Path:
-    "Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, groups, map, sentences, recipe. Words are escaped."
+    """Write one self-contained HTML page: curve, cross-entropies, predictions beside the text, neighbours, groups,
+    map, sentences, recipe. Words are escaped."""
     from dataclasses import asdict
     import jinja2
     from lm_nbdev import plots
     picture = io.BytesIO()
     plots.training_curves({corpus.name: result.history}).savefig(picture, format="png", dpi=130)
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
-        corpus=corpus, result=result, exp=math.exp, config=asdict(result.config), curve=base64.b64encode(picture.getvalue()).decode(),
-        predictions=[(c, predict_next_word(result.model, c, 5), find_occurrences(corpus, c)[:5]) for c in corpus.examples.contexts[:8]],
-        groups=[g[:24] for g in clusters(result.model) if len(g) > 1][:20], word_map=map_page(corpus, result.model) if word_map is None else word_map, sentences=generated_sentences(result.model, corpus), shade=shade, darkest=DARKEST,
+        corpus=corpus, result=result, exp=math.exp, config=asdict(result.config),
+        curve=base64.b64encode(picture.getvalue()).decode(),
+        predictions=[(c, predict_next_word(result.model, c, 5), find_occurrences(corpus, c)[:5])
+                     for c in corpus.examples.contexts[:8]],
+        groups=[g[:24] for g in clusters(result.model) if len(g) > 1][:20], word_map=map_page(corpus, result.model)
+        if word_map is None else word_map, sentences=generated_sentences(result.model, corpus), shade=shade,
+        darkest=DARKEST,
         neighbours=[(w, nearest_words(result.model, w, 6)) for w in corpus.examples.words[:8]])
     with atomic_write(path) as temporary: temporary.write_text(page, encoding="utf-8")
     return Path(path)

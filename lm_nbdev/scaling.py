@@ -27,7 +27,8 @@ __all__ = ['MAX_LINE', 'OVERHEAD', 'ASSUMED', 'MACHINES', 'need', 'read_pieces',
 def need(*names) -> None:             # packages of the extra `scale`
     "Raises `DataError` with the line to install the extra if one of the packages is missing."
     missing = [n for n in names if importlib.util.find_spec(n) is None]
-    if missing: raise DataError(f"This needs {', '.join(missing)}, which is not installed: pip install 'lm_nbdev[scale]'")
+    if missing:
+        raise DataError(f"This needs {', '.join(missing)}, which is not installed: pip install 'lm_nbdev[scale]'")
 
 # %% ../nbs/12_scaling.ipynb #5fefe911
 MAX_LINE = 32 << 20                    # bytes; a longer line is no line of text
@@ -36,14 +37,17 @@ def read_pieces(paths,                 # a UTF-8 text file of any size, or sever
                 size: int = 4 << 20,   # bytes in a piece, about
                 prepared: bool = None, # True: a line is a sentence; None: as the beginning looks
                ):
-    "Yields (tokens of a piece, its bytes): one after the other what `tokenize` makes of the text. Raises `DataError`, `FileNotFoundError`."
+    """Yields (tokens of a piece, its bytes): one after the other what `tokenize` makes of the text. Raises
+    `DataError`, `FileNotFoundError`."""
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if not os.path.isfile(path): raise FileNotFoundError(f"There is no file {path}.")
         with open(path, "rb") as f:
             lines, held, number, line = [], 0, 0, b"-"
             while line:
                 line = f.readline(MAX_LINE + 1); number += 1
-                if len(line) > MAX_LINE: raise DataError(f"Line {number:,} of {path} is longer than {MAX_LINE >> 20} MB; break the text into lines first.")
+                if len(line) > MAX_LINE:
+                    raise DataError(f"Line {number:,} of {path} is longer than {MAX_LINE >> 20} MB; "
+                                    "break the text into lines first.")
                 lines.append(line); held += len(line)
                 whole_part = held >= size and (prepared is not False or not line.strip() or held >= 4 * size)
                 if line and not whole_part: continue
@@ -55,7 +59,8 @@ def read_pieces(paths,                 # a UTF-8 text file of any size, or sever
 def _decode(raw, path, start):
     if b"\0" in raw: raise DataError(f"{path} holds NUL bytes, so it is not a text file.")
     try: return raw.decode("utf-8" if start else "utf-8-sig")
-    except UnicodeDecodeError as e: raise DataError(f"{path} is not UTF-8 text (byte {start + e.start}); save it as UTF-8 and try again.") from None
+    except UnicodeDecodeError as e:
+        raise DataError(f"{path} is not UTF-8 text (byte {start + e.start}); save it as UTF-8 and try again.") from None
 
 # %% ../nbs/12_scaling.ipynb #a4b66f8c
 @contextmanager
@@ -63,13 +68,18 @@ def _told(what):
     "Errors of the engines as one sentence; Ctrl-C stays Ctrl-C."
     try: yield
     except (DataError, FileNotFoundError): raise
-    except MemoryError as e: raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
+    except MemoryError as e:
+        raise DataError(f"{what} did not fit into the memory that was allowed ({_short(e)}); allow more.") from None
     except Exception as e:
         text, all_of_it = _short(e), str(e)
-        if type(e).__name__ == "KilledWorker" or "workers died" in text: raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
-        if re.search("max_temp_directory_size|No space left|File too large|quota|disk", all_of_it, re.I): raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
-        if re.search("Out of Memory|out of memory", all_of_it, re.I): raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
-        if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I): raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
+        if type(e).__name__ == "KilledWorker" or "workers died" in text:
+            raise DataError(f"{what}: the workers died, most likely of too little memory; allow more.") from None
+        if re.search("max_temp_directory_size|No space left|File too large|quota|disk", all_of_it, re.I):
+            raise DataError(f"{what} ran out of disk space ({text}); free some, or allow more with disk_limit.") from None
+        if re.search("Out of Memory|out of memory", all_of_it, re.I):
+            raise DataError(f"{what} did not fit into the memory that was allowed ({text}); allow more.") from None
+        if re.search("arquet|magic|footer|snappy|ZSTD|corrupt|Arrow", text + type(e).__name__, re.I):
+            raise DataError(f"{what} met a Parquet file that is damaged or of another kind ({text}); write it again.") from None
         raise
 
 def _short(e): return " ".join(str(e).split())[:160].rstrip(".")
@@ -80,21 +90,24 @@ def _check_parquet(path, *columns):
     if not os.path.isfile(path): raise FileNotFoundError(f"There is no Parquet file {path}.")
     with _told("Reading"):
         try: there = pq.read_schema(path).names
-        except Exception as e: raise DataError(f"{path} is not a whole Parquet file ({_short(e)}); write it again.") from None
+        except Exception as e:
+            raise DataError(f"{path} is not a whole Parquet file ({_short(e)}); write it again.") from None
     missing = [c for c in columns if c not in there]
     if missing: raise DataError(f"{path} has the columns {', '.join(there)[:100]}, but not {', '.join(missing)}.")
 
 def _bar(paths, progress, what):
     from tqdm.auto import tqdm
     paths = [paths] if isinstance(paths, (str, Path)) else paths
-    return tqdm(total=sum(os.path.getsize(p) for p in paths if os.path.isfile(p)), unit="B", unit_scale=True, desc=what, disable=not progress, leave=False)
+    return tqdm(total=sum(os.path.getsize(p) for p in paths if os.path.isfile(p)), unit="B", unit_scale=True, desc=what,
+                disable=not progress, leave=False)
 
 # %% ../nbs/12_scaling.ipynb #cf72f858
 def write_tokens(paths,                # text files
                  out,                  # a Parquet file: columns token (null at a sentence's end) and pos
                  *, progress: bool = False,
                 ) -> int:              # how many tokens
-    "A text of any size as Parquet; memory stays at a few pieces. Raises what `read_pieces` raises, and leaves nothing then."
+    """A text of any size as Parquet; memory stays at a few pieces. Raises what `read_pieces` raises, and leaves
+    nothing then."""
     need("pyarrow")
     import pyarrow as pa, pyarrow.parquet as pq
     schema, n, words = pa.schema([("token", pa.string()), ("pos", pa.int64())]), 0, 0
@@ -103,21 +116,26 @@ def write_tokens(paths,                # text files
         with pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=["token"]) as writer:
             for tokens, size in read_pieces(paths):
                 tokens = [None if t == BREAK else t for t in tokens]
-                writer.write_table(pa.table([pa.array(tokens, pa.string()), pa.array(np.arange(n, n + len(tokens)))], schema=schema))
+                writer.write_table(pa.table([pa.array(tokens, pa.string()), pa.array(np.arange(n, n + len(tokens)))],
+                                            schema=schema))
                 n += len(tokens); words += len(tokens) - tokens.count(None); bar.update(size)
     return words
 
 def write_ids(tokens, vocab: list, out, *, order: int = 4, progress: bool = False) -> Path:
-    "From a file of `write_tokens`: one row a token, columns w0 ... w(order-1), int32: its number and those after it; -1 outside the vocabulary, -2 at a sentence's end."
+    """From a file of `write_tokens`: one row a token, columns w0 ... w(order-1), int32: its number and those after it;
+    -1 outside the vocabulary, -2 at a sentence's end."""
     need("pyarrow"); _check_parquet(tokens, "token", "pos")
     import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
     from tqdm.auto import tqdm
     names, table, rest = [f"w{i}" for i in range(whole(order, "order"))], pa.array(vocab), np.empty(0, np.int32)
     with _told("Writing numbers"), atomic_write(out) as temporary:
         source = pq.ParquetFile(tokens)
-        with pq.ParquetWriter(temporary, pa.schema([(n, pa.int32()) for n in names]), compression="zstd") as writer, tqdm(total=source.metadata.num_rows, unit="token", unit_scale=True, desc="numbers", disable=not progress, leave=False) as bar:
+        with pq.ParquetWriter(temporary, pa.schema([(n, pa.int32()) for n in names]),
+                              compression="zstd") as writer, tqdm(total=source.metadata.num_rows, unit="token",
+            unit_scale=True, desc="numbers", disable=not progress, leave=False) as bar:
             for batch in source.iter_batches(1 << 20, columns=["token"]):
-                place = pc.if_else(pc.is_null(batch[0]), -2, pc.fill_null(pc.index_in(batch[0], table), -1)).to_numpy(zero_copy_only=False).astype(np.int32)
+                place = pc.if_else(pc.is_null(batch[0]), -2, pc.fill_null(pc.index_in(batch[0], table),
+                    -1)).to_numpy(zero_copy_only=False).astype(np.int32)
                 rest = _write_rows(writer, names, np.concatenate([rest, place])); bar.update(len(place))
             _write_rows(writer, names, np.concatenate([rest, np.full(order - 1, -2, np.int32)]))
     return Path(out)
@@ -138,17 +156,22 @@ def _duck(memory, folder, disk_limit=None, progress=False):
     _enough(memory)
     import tempfile
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill, _told("Counting"):
-        config = {"memory_limit": f"{(memory - OVERHEAD) >> 20}MiB", "temp_directory": spill, "threads": str(min(4, os.cpu_count() or 1)), "preserve_insertion_order": "false", "autoinstall_known_extensions": "false"}
+        config = {"memory_limit": f"{(memory - OVERHEAD) >> 20}MiB", "temp_directory": spill,
+                  "threads": str(min(4, os.cpu_count() or 1)), "preserve_insertion_order": "false",
+                  "autoinstall_known_extensions": "false"}
         if disk_limit is not None: config["max_temp_directory_size"] = f"{disk_limit >> 20}MiB"
         db = duckdb.connect(":memory:", config=config)
         try: db.execute(f"SET enable_progress_bar = {bool(progress)}"); yield db
         finally: db.close()
 
 def _enough(memory):
-    if memory < OVERHEAD + (100 << 20): raise ValueError(f"A memory limit of {memory >> 20} MB leaves nothing to count with; the least is {(OVERHEAD >> 20) + 100} MB.")
+    if memory < OVERHEAD + (100 << 20):
+        raise ValueError(f"A memory limit of {memory >> 20} MB leaves nothing to count with; "
+                         f"the least is {(OVERHEAD >> 20) + 100} MB.")
 
 def _quoted(path): return "'" + str(path).replace("'", "''") + "'"
 
+# %% ../nbs/12_scaling.ipynb #033c82db
 def count_vocabulary(tokens,                      # a file of `write_tokens`
                      vocab_size: int,             # V
                      *, engine: str = "duckdb",   # or "dask"
@@ -162,10 +185,13 @@ def count_vocabulary(tokens,                      # a file of `write_tokens`
     if engine == "dask":
         import pyarrow as pa
         with _dask(client, memory) as workers, _told("Counting"):
-            top = _add_words(whole(vocab_size, "vocab_size"), pa.concat_tables(_by_buckets(workers, tokens, Path(tokens).parent, _count_words, partial(_add_words, vocab_size), progress)))
+            top = _add_words(whole(vocab_size, "vocab_size"),
+                             pa.concat_tables(_by_buckets(workers, tokens, Path(tokens).parent, _count_words,
+                                                          partial(_add_words, vocab_size), progress)))
         return top["token"].to_pylist(), top["n"].to_numpy()
     with _duck(memory, Path(tokens).parent, disk_limit, progress) as db:
-        rows = db.execute(f"SELECT token, count(*) n, min(pos) p FROM read_parquet({_quoted(tokens)}) WHERE token IS NOT NULL GROUP BY token ORDER BY n DESC, p LIMIT {whole(vocab_size, 'vocab_size')}").fetchall()
+        rows = db.execute(f"SELECT token, count(*) n, min(pos) p FROM read_parquet({_quoted(tokens)}) WHERE token IS "
+                          f"NOT NULL GROUP BY token ORDER BY n DESC, p LIMIT {whole(vocab_size, 'vocab_size')}").fetchall()
     return [r[0] for r in rows], np.array([r[1] for r in rows], np.int64)
 
 def _ENGINES(engine):
@@ -179,8 +205,12 @@ def local_cluster(memory: int = 1 << 30):       # bytes for this process and bot
     need("dask", "distributed"); import dask
     from distributed import Client, LocalCluster
     _enough(memory)
-    settings = {"distributed.worker.daemon": False, "distributed.worker.memory.target": .5, "distributed.worker.memory.spill": .6}
-    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
+    settings = {"distributed.worker.daemon": False, "distributed.worker.memory.target": .5,
+                "distributed.worker.memory.spill": .6}
+    with dask.config.set(settings), LocalCluster(n_workers=2, threads_per_worker=1,
+            memory_limit=(memory - OVERHEAD // 2) // 2, dashboard_address="127.0.0.1:0",
+            silence_logs=50) as cluster, Client(cluster) as client:
+        yield client
 
 @contextmanager
 def _dask(client, memory):
@@ -210,18 +240,22 @@ def _add_counts(min_count, table):
 
 def _ngram_table(rows, counts):
     import pyarrow as pa
-    return pa.table({f"w{i}": pa.array(c.astype(np.int32)) for i, c in enumerate(rows.T)} | {"n": pa.array(counts.astype(np.int64))})
+    return pa.table({f"w{i}": pa.array(c.astype(np.int32))
+                     for i, c in enumerate(rows.T)} | {"n": pa.array(counts.astype(np.int64))})
 
 def _count_words(file, group):
     "Words of one group of rows: token, n, the first position; and a number for each."
     import zlib
-    found = file.read_row_group(group, columns=["token", "pos"], use_threads=False).drop_null().group_by("token").aggregate([("pos", "count"), ("pos", "min")])
+    found = file.read_row_group(group, columns=["token", "pos"],
+                                use_threads=False).drop_null().group_by("token").aggregate([("pos", "count"),
+        ("pos", "min")])
     found = found.select(["token", "pos_count", "pos_min"]).rename_columns(["token", "n", "first"])
     return found, np.array([zlib.crc32(t.encode()) for t in found["token"].to_pylist()], np.int64)
 
 def _add_words(most, table):
     "The most frequent words of a bucket; ties in the order of first occurrence."
-    table = table.group_by("token").aggregate([("n", "sum"), ("first", "min")]).select(["token", "n_sum", "first_min"]).rename_columns(["token", "n", "first"])
+    table = table.group_by("token").aggregate([("n", "sum"), ("first", "min")]).select(["token", "n_sum",
+        "first_min"]).rename_columns(["token", "n", "first"])
     return table.sort_by([("n", "descending"), ("first", "ascending")]).slice(0, most)
 
 # %% ../nbs/12_scaling.ipynb #9fd70494
@@ -229,23 +263,29 @@ def count_ngrams(ids,                         # a file of `write_ids`
                  out,                         # a Parquet file: columns w0 ... w(n-1), n
                  *, n: int = 4,               # words in an n-gram
                  min_count: int = 1,          # leave rarer ones out
-                 engine: str = "duckdb", memory: int = 1 << 30, client=None, disk_limit: int = None, progress: bool = False) -> Path:
-    "How often each n-gram whose words are all in the vocabulary occurs within a sentence. Memory in bytes; leaves no half file. With a Dask client of yours all its machines must see the folder of `out`."
+                 engine: str = "duckdb", memory: int = 1 << 30, client=None, disk_limit: int = None,
+                 progress: bool = False) -> Path:
+    """How often each n-gram whose words are all in the vocabulary occurs within a sentence. Memory in bytes; leaves no
+    half file. With a Dask client of yours all its machines must see the folder of `out`."""
     need(*_ENGINES(engine)); names = [f"w{i}" for i in range(whole(n, "n"))]; _check_parquet(ids, *names)
     with atomic_write(out) as temporary:
         if engine == "dask":
             with _dask(client, memory) as workers, _told("Counting"):
-                found = _by_buckets(workers, ids, Path(out).parent, partial(_count_group, names), partial(_add_counts, min_count), progress)
+                found = _by_buckets(workers, ids, Path(out).parent, partial(_count_group, names),
+                                    partial(_add_counts, min_count), progress)
                 _write_tables(temporary, [(w, "int32") for w in names] + [("n", "int64")], found)
         else:
             inside = " AND ".join(f"{w} >= 0" for w in names)
             with _duck(memory, Path(out).parent, disk_limit, progress) as db:
-                db.execute(f"COPY (SELECT {', '.join(names)}, count(*) n FROM read_parquet({_quoted(ids)}) WHERE {inside} GROUP BY {', '.join(names)} HAVING count(*) >= {int(min_count)}) TO {_quoted(temporary)} (FORMAT parquet, COMPRESSION zstd)")
+                db.execute(f"COPY (SELECT {', '.join(names)}, count(*) n FROM read_parquet({_quoted(ids)}) WHERE "
+                           f"{inside} GROUP BY {', '.join(names)} HAVING count(*) >= {int(min_count)}) TO "
+                           f"{_quoted(temporary)} (FORMAT parquet, COMPRESSION zstd)")
     return Path(out)
 
 # %% ../nbs/12_scaling.ipynb #f2333d73
 def _by_buckets(client, source, near, count, add, progress=False):
-    "Dask's part: `count` each group of rows into buckets on disk, then `add` up bucket by bucket. Yields a table for each bucket."
+    """Dask's part: `count` each group of rows into buckets on disk, then `add` up bucket by bucket. Yields a table for
+    each bucket."""
     import pyarrow.parquet as pq, tempfile
     from distributed import as_completed
     from tqdm.auto import tqdm
@@ -256,7 +296,8 @@ def _by_buckets(client, source, near, count, add, progress=False):
     with tempfile.TemporaryDirectory(dir=near, prefix=".spill-") as folder:
         at = Path(folder)
         done("counting", _in_buckets, [(count, str(source), g, buckets, str(at / f"group-{g}")) for g in groups])
-        done("adding up", _add_bucket, [(add, [str(at / f"group-{g}") for g in groups], b, str(at / f"bucket-{b}")) for b in range(buckets)])
+        done("adding up", _add_bucket, [(add, [str(at / f"group-{g}") for g in groups], b, str(at / f"bucket-{b}"))
+                                        for b in range(buckets)])
         for b in range(buckets): yield pq.read_table(at / f"bucket-{b}")
 
 def _in_buckets(count, source, group, buckets, out):
@@ -267,7 +308,8 @@ def _in_buckets(count, source, group, buckets, out):
 
 def _add_bucket(add, groups, bucket, out):
     import pyarrow as pa, pyarrow.parquet as pq
-    pq.write_table(add(pa.concat_tables([pq.ParquetFile(g).read_row_group(bucket, use_threads=False) for g in groups])), out, compression="zstd")
+    pq.write_table(add(pa.concat_tables([pq.ParquetFile(g).read_row_group(bucket, use_threads=False) for g in groups])),
+                   out, compression="zstd")
 
 def _write_tables(path, columns, tables):
     import pyarrow as pa, pyarrow.parquet as pq
@@ -285,12 +327,14 @@ def read_ngrams(path) -> tuple:               # (M, n) int64 rows in alphabetica
     return rows[order], table["n"].to_numpy()[order]
 
 def co_occurrence_from(path, vocab_size: int, *, symmetric: bool = True) -> np.ndarray:     # (V, V) int64
-    "`glove.pair_counts` of all contexts, from the counted n-grams (context and target): neighbours within the context. A million n-grams are in memory at a time."
+    """`glove.pair_counts` of all contexts, from the counted n-grams (context and target): neighbours within the
+    context. A million n-grams are in memory at a time."""
     need("pyarrow"); _check_parquet(path, "w0", "n")
     import pyarrow.parquet as pq
     file, X = pq.ParquetFile(path), np.zeros((vocab_size, vocab_size), np.int64)
     for batch in file.iter_batches(1 << 20):
-        for i in range(len(batch.schema.names) - 3): np.add.at(X, (batch[f"w{i}"].to_numpy(), batch[f"w{i + 1}"].to_numpy()), batch["n"].to_numpy())
+        for i in range(len(batch.schema.names) - 3):
+            np.add.at(X, (batch[f"w{i}"].to_numpy(), batch[f"w{i + 1}"].to_numpy()), batch["n"].to_numpy())
     return X + X.T if symmetric else X
 
 # %% ../nbs/12_scaling.ipynb #1ffde614
@@ -298,20 +342,23 @@ def write_examples(ids,                # a file of `write_ids`, order T + 1
                    vocab: list,        # V words
                    folder,             # is filled with .npy files
                    *, name: str = "text") -> Path:
-    "Examples for a network as files that `mapped_corpus` maps into memory: of every 20 sentences the last is validation, the one before it test. One group of rows is in memory at a time."
+    """Examples for a network as files that `mapped_corpus` maps into memory: of every 20 sentences the last is
+    validation, the one before it test. One group of rows is in memory at a time."""
     need("pyarrow"); _check_parquet(ids, "w0", "w1"); import pyarrow.parquet as pq
     parts, folder = ("train", "test", "valid"), Path(folder)
     T = len(pq.read_schema(ids).names) - 1; folder.mkdir(parents=True, exist_ok=True)
     sizes = dict.fromkeys(parts, 0)
     for which, rows in _windows_in(ids):
         for i, p in enumerate(parts): sizes[p] += int((which == i).sum())
-    files = {p: [np.lib.format.open_memmap(folder / f"{p}_{k}.npy", "w+", np.int32, shape) for k, shape in (("inputs", (n, T)), ("targets", (n,)))] for p, n in sizes.items()}
+    files = {p: [np.lib.format.open_memmap(folder / f"{p}_{k}.npy", "w+", np.int32, shape)
+                 for k, shape in (("inputs", (n, T)), ("targets", (n,)))] for p, n in sizes.items()}
     at = dict.fromkeys(parts, 0)
     for which, rows in _windows_in(ids):
         for i, p in enumerate(parts):
             mine, a = rows[which == i], at[p]; at[p] += len(mine)
             files[p][0][a:at[p]], files[p][1][a:at[p]] = mine[:, :-1], mine[:, -1]
-    (folder / "job.json").write_text(json.dumps({"name": name, "vocab": list(vocab), "split": "sentence"}), encoding="utf-8")
+    (folder / "job.json").write_text(json.dumps({"name": name, "vocab": list(vocab), "split": "sentence"}),
+                                     encoding="utf-8")
     return folder
 
 def _windows_in(ids):
@@ -339,7 +386,8 @@ def grow_text(tokens: list,            # to start from, as `tokenize` gives them
     if V == 0: raise ValueError("There are no words to grow a text from.")
     with atomic_write(out) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
         while written < num_tokens:
-            rng, ids = np.random.default_rng([seed, copy]), base[:np.searchsorted(np.cumsum(base < V), num_tokens - written) + 1]
+            rng, ids = np.random.default_rng([seed, copy]), base[:np.searchsorted(np.cumsum(base < V),
+                num_tokens - written) + 1]
             change = np.flatnonzero((rng.random(len(ids)) < changed) & (ids < V))
             text = table[ids]; text[change] = table[rng.integers(0, V, len(change))]
             made_up = change[rng.random(len(change)) < new]
@@ -356,7 +404,10 @@ def race(contestants: dict,           # {name: function to time}
     "Each in turn, again and again, so that what disturbs the machine disturbs all; the first round is for warming up."
     times = {name: [] for name in contestants}
     for _ in range(whole(rounds, "rounds") + 1):
-        for name, go in contestants.items(): start = time.perf_counter(); go(); times[name].append(time.perf_counter() - start)
+        for name, go in contestants.items():
+            start = time.perf_counter()
+            go()
+            times[name].append(time.perf_counter() - start)
     return {name: float(summary(t[1:])) for name, t in times.items()}
 
 # %% ../nbs/12_scaling.ipynb #fa60dbd6
@@ -367,7 +418,9 @@ def kneser_ney_from_counts(rows: np.ndarray,       # (M, n) different n-grams
                           ) -> KneserNey:
     "The model that `KneserNey.fit` makes of the same n-grams, without the rare ones; discounts are those of all."
     n = rows.shape[1]; least = [1] * n if min_counts is None else list(min_counts)
-    if len(least) != n or least[0] > 1: raise ValueError(f"min_counts needs {n} numbers, one for each length, the first 1 (no word may vanish), not {min_counts}.")
+    if len(least) != n or least[0] > 1:
+        raise ValueError(f"min_counts needs {n} numbers, one for each length, the first 1 (no word may vanish), "
+                         f"not {min_counts}.")
     if len(rows) == 0: raise ValueError("There are no n-grams to count.")
     kn = KneserNey(n); kn.vocab_size, kn.context_len, kn.levels = int(vocab_size), n - 1, []
     for k in range(n, 0, -1):
@@ -389,9 +442,11 @@ def _pruned(level, keep):
 @lru_cache(None)
 def _twin_class():
     import torch
-    F, bends = torch.nn.functional, {"logistic": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "gelu": lambda u: torch.nn.functional.gelu(u, approximate="tanh")}
+    F, bends = torch.nn.functional, {"logistic": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu,
+                                     "gelu": lambda u: torch.nn.functional.gelu(u, approximate="tanh")}
     class Twin(torch.nn.Module):
-        "The course's network in PyTorch: parameters by the names of `Params`; `forward(inputs (B, T))` gives scores (B, V)."
+        """The course's network in PyTorch: parameters by the names of `Params`; `forward(inputs (B, T))` gives scores
+        (B, V)."""
         def __init__(self, params):
             super().__init__(); self.arch = params.arch
             for name, a in params.arrays().items(): self.register_parameter(name, torch.nn.Parameter(torch.tensor(a)))
@@ -408,7 +463,8 @@ def _twin_class():
             h = self.hidden(inputs, masks)
             if some is None: z = F.linear(h, self.hid_to_output_weights, self.output_bias)
             else: z = F.linear(h, self.hid_to_output_weights[some], self.output_bias[some]) - correction
-            return z if targets is None else F.cross_entropy(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, targets, reduction="sum")
+            return z if targets is None else F.cross_entropy(z.float() if z.dtype in (torch.float16, torch.bfloat16)
+                                                             else z, targets, reduction="sum")
     return Twin
 
 def to_torch(model):                  # a `Model`
@@ -431,28 +487,35 @@ def _cross_entropy(twin, contexts, which, targets, counts) -> float:
     with torch.no_grad():
         for start in range(0, len(contexts), chunk):
             a, b = np.searchsorted(which, [start, start + chunk])
-            surprise = twin.surprise(tensor(contexts[start:start + chunk]), tensor(which[a:b] - start), tensor(targets[a:b]))
+            surprise = twin.surprise(tensor(contexts[start:start + chunk]), tensor(which[a:b] - start),
+                                     tensor(targets[a:b]))
             total += counts[a:b] @ surprise.double().cpu().numpy()
     return float(total / counts.sum())
 
 # %% ../nbs/12_scaling.ipynb #2315bd9c
 def adaptive_cutoffs(vocab_size: int, num_hid: int) -> list:
-    "Ranks at which clusters begin: a sixteenth and a quarter of the vocabulary; one cluster only where the hidden layer is too narrow for a sixteenth of it."
+    """Ranks at which clusters begin: a sixteenth and a quarter of the vocabulary; one cluster only where the hidden
+    layer is too narrow for a sixteenth of it."""
     V = whole(vocab_size, "vocab_size", 8)
     if num_hid < 4: raise ValueError(f"An adaptive softmax needs at least 4 hidden units, not {num_hid}: rarer words get a quarter of them.")
     return sorted({max(1, V // 16), max(2, V // 4)})[-1 if num_hid < 16 else 0:]
 
 class AdaptiveParams:
-    "As `Params`, one vector and named views, of a network whose output layer is torch's adaptive softmax; the names are those of the twin's parameters."
+    """As `Params`, one vector and named views, of a network whose output layer is torch's adaptive softmax; the names
+    are those of the twin's parameters."""
     def __init__(self, arch, rank, cutoffs, dtype=np.float32, flat=None):
         self.arch, self.rank, self.cutoffs = arch, np.asarray(rank, np.int64), [int(c) for c in cutoffs]
         a, ends = arch, [*self.cutoffs, arch.vocab_size]
-        if not all(0 < b < c for b, c in zip(ends, ends[1:])): raise ValueError(f"cutoffs must be ranks that rise, between 1 and {a.vocab_size - 1}, not {cutoffs}.")
-        if a.num_hid < 4 ** len(self.cutoffs): raise ValueError(f"{len(self.cutoffs)} clusters need at least {4 ** len(self.cutoffs)} hidden units, not {a.num_hid}.")
+        if not all(0 < b < c for b, c in zip(ends, ends[1:])):
+            raise ValueError(f"cutoffs must be ranks that rise, between 1 and {a.vocab_size - 1}, not {cutoffs}.")
+        if a.num_hid < 4 ** len(self.cutoffs):
+            raise ValueError(f"{len(self.cutoffs)} clusters need at least {4 ** len(self.cutoffs)} hidden units, not {a.num_hid}.")
         head = self.cutoffs[0] + len(self.cutoffs)
-        shapes = {"word_embedding_weights": (a.vocab_size, a.embedding_dim), "embed_to_hid_weights": (a.num_hid, a.context_len * a.embedding_dim), "hid_bias": (a.num_hid,),
+        shapes = {"word_embedding_weights": (a.vocab_size, a.embedding_dim), "embed_to_hid_weights": (a.num_hid, a.context_len * a.embedding_dim),
+                  "hid_bias": (a.num_hid,),
                   "output.head.weight": (head, a.num_hid), "output.head.bias": (head,)}
-        for i, (b, c) in enumerate(zip(ends, ends[1:])): shapes |= {f"output.tail.{i}.0.weight": (a.num_hid // 4 ** (i + 1), a.num_hid), f"output.tail.{i}.1.weight": (c - b, a.num_hid // 4 ** (i + 1))}
+        for i, (b, c) in enumerate(zip(ends, ends[1:])):
+            shapes |= {f"output.tail.{i}.0.weight": (a.num_hid // 4 ** (i + 1), a.num_hid), f"output.tail.{i}.1.weight": (c - b, a.num_hid // 4 ** (i + 1))}
         sizes = [int(np.prod(s)) for s in shapes.values()]
         self.flat = np.zeros(sum(sizes), dtype) if flat is None else flat
         self.views = {n: part.reshape(s) for (n, s), part in zip(shapes.items(), np.split(self.flat, np.cumsum(sizes)[:-1]))}
@@ -465,10 +528,12 @@ class AdaptiveParams:
 def _adaptive_start(corpus, config, resume=None, cutoffs=None):
     "New parameters, words ranked by how often they are targets; or those of an `AdaptiveModel`."
     arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
-    rank = np.empty(arch.vocab_size, np.int64); rank[np.argsort(-np.bincount(corpus.train.targets, minlength=arch.vocab_size), kind="stable")] = np.arange(arch.vocab_size)
+    rank = np.empty(arch.vocab_size, np.int64)
+    rank[np.argsort(-np.bincount(corpus.train.targets, minlength=arch.vocab_size), kind="stable")] = np.arange(arch.vocab_size)
     if resume is not None:
         model = resume if isinstance(resume, AdaptiveModel) else AdaptiveModel.load(resume)
-        if model.arch != arch or model.vocab != corpus.vocab: raise ValueError(f"The model to go on from has {model.arch} and {len(model.vocab)} words, which is not what the recipe and {corpus.name} ask for.")
+        if model.arch != arch or model.vocab != corpus.vocab:
+            raise ValueError(f"The model to go on from has {model.arch} and {len(model.vocab)} words, which is not what the recipe and {corpus.name} ask for.")
         return AdaptiveParams(arch, model.params.rank, model.params.cutoffs, flat=model.params.flat.astype(config.dtype))
     params, rng = AdaptiveParams(arch, rank, cutoffs or adaptive_cutoffs(arch.vocab_size, arch.num_hid), config.dtype), np.random.default_rng(config.seed)
     for a in params.arrays().values():
@@ -484,34 +549,46 @@ def _adaptive_class():
         def __init__(self, params):
             torch.nn.Module.__init__(self); self.arch = a = params.arch
             arrays = {name: torch.tensor(x) for name, x in params.arrays().items()}
-            for name in ("word_embedding_weights", "embed_to_hid_weights", "hid_bias"): self.register_parameter(name, torch.nn.Parameter(arrays[name]))
+            for name in ("word_embedding_weights", "embed_to_hid_weights", "hid_bias"):
+                self.register_parameter(name, torch.nn.Parameter(arrays[name]))
             self.output = torch.nn.AdaptiveLogSoftmaxWithLoss(a.num_hid, a.vocab_size, params.cutoffs, head_bias=True)
             self.register_buffer("rank", torch.tensor(params.rank))
             for name, p in self.output.named_parameters(): p.data = arrays[f"output.{name}"]
-        def surprise(self, inputs, which, targets): return -self.output(self.hidden(inputs)[which], self.rank[targets]).output
+        def surprise(self, inputs, which, targets):
+            return -self.output(self.hidden(inputs)[which], self.rank[targets]).output
         def forward(self, inputs, targets=None, masks=(None, None)):
             h = self.hidden(inputs, masks)
-            return self.output.log_prob(h)[:, self.rank] if targets is None else -self.output(h, self.rank[targets]).output.sum()
+            return self.output.log_prob(h)[:, self.rank] if targets is None else -self.output(h,
+                self.rank[targets]).output.sum()
     return AdaptiveTwin
 
 # %% ../nbs/12_scaling.ipynb #e421cf9f
 class AdaptiveModel:
-    "A network with an adaptive softmax, which no `Model` can be: its probabilities are products of two softmaxes. What asks for `predict` (mixtures, metrics) takes it."
+    """A network with an adaptive softmax, which no `Model` can be: its probabilities are products of two softmaxes.
+    What asks for `predict` (mixtures, metrics) takes it."""
     arch, ids, check_inputs = Model.arch, Model.ids, Model.check_inputs
-    def __init__(self, params, vocab, metadata=None): self.params, self.vocab, self.metadata = params, list(vocab), dict(metadata or {})
-    def __repr__(self): return f"AdaptiveModel({self.arch}, clusters from {self.params.cutoffs}, {self.params.flat.size:,} parameters)"
+    def __init__(self, params, vocab, metadata=None):
+        self.params, self.vocab, self.metadata = params, list(vocab), dict(metadata or {})
+    def __repr__(self):
+        return f"AdaptiveModel({self.arch}, clusters from {self.params.cutoffs}, {self.params.flat.size:,} parameters)"
     def predict(self, inputs) -> np.ndarray:
         "(B, V) probabilities for contexts (B, T)."
         import torch
-        with torch.no_grad(): return _adaptive_class()(self.params)(torch.as_tensor(self.check_inputs(inputs), dtype=torch.long)).double().exp().numpy()
+        with torch.no_grad():
+            return _adaptive_class()(self.params)(torch.as_tensor(self.check_inputs(inputs),
+                                                                  dtype=torch.long)).double().exp().numpy()
     def evaluate(self, inputs, targets) -> float:
         "Mean cross-entropy in nats."
-        return _cross_entropy(_adaptive_class()(self.params), *distinct_examples(self.check_inputs(inputs), np.asarray(targets), self.arch.vocab_size))
+        return _cross_entropy(_adaptive_class()(self.params),
+                              *distinct_examples(self.check_inputs(inputs), np.asarray(targets), self.arch.vocab_size))
     def save(self, path, **metadata) -> Path:
         "Write as safetensors; `AdaptiveModel.load` reads it."
         from safetensors.numpy import save
-        header = {"format": "lm_nbdev adaptive model 1", "vocab": json.dumps(self.vocab), "architecture": json.dumps(asdict(self.arch)), "cutoffs": json.dumps(self.params.cutoffs), "metadata": json.dumps({**self.metadata, **metadata})}
-        with atomic_write(path) as temporary: temporary.write_bytes(save({"flat": self.params.flat, "rank": self.params.rank}, metadata=header))
+        header = {"format": "lm_nbdev adaptive model 1", "vocab": json.dumps(self.vocab),
+                  "architecture": json.dumps(asdict(self.arch)), "cutoffs": json.dumps(self.params.cutoffs),
+                  "metadata": json.dumps({**self.metadata, **metadata})}
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(save({"flat": self.params.flat, "rank": self.params.rank}, metadata=header))
         return Path(path)
     @classmethod
     def load(cls, path):
@@ -521,26 +598,35 @@ class AdaptiveModel:
         try:
             with safe_open(path, framework="numpy") as f:
                 header = {k: json.loads(v) for k, v in f.metadata().items() if k != "format"}
-                params = AdaptiveParams(Architecture(**header["architecture"]), f.get_tensor("rank"), header["cutoffs"], flat=f.get_tensor("flat"))
+                params = AdaptiveParams(Architecture(**header["architecture"]), f.get_tensor("rank"), header["cutoffs"],
+                                        flat=f.get_tensor("flat"))
             return cls(params, header["vocab"], header["metadata"])
-        except Exception as e: raise DataError(f"{path} holds no readable network with an adaptive softmax ({type(e).__name__}): it is damaged or of another kind.") from None
+        except Exception as e:
+            raise DataError(f"{path} holds no readable network with an adaptive softmax ({type(e).__name__}): "
+                            "it is damaged or of another kind.") from None
 
 # %% ../nbs/12_scaling.ipynb #35d30d74
 class _TorchRun(_Run):
     "`training._Run` whose gradient comes from the twin: the same order of batches, history and checkpoints."
     def __init__(self, corpus, config, params, softmax="full", samples=1024, compiled=False):
         import torch, torch.distributed as dist
-        super().__init__(corpus, config, params, fused=SimpleNamespace(slices=[]))      # dropout is drawn from (seed, step): nothing to remember
+        # dropout is drawn from (seed, step): nothing to remember
+        super().__init__(corpus, config, params, fused=SimpleNamespace(slices=[]))
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+        self.device = (torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available()
+                       else torch.device("cpu"))
         self.softmax, self.samples = softmax, samples
         self.twin = (_adaptive_class() if softmax == "adaptive" else _twin_class())(params).to(self.device)
-        if self.device.type == "cpu":                                        # one memory for both: nothing to copy after a step
+        # one memory for both: nothing to copy after a step
+        if self.device.type == "cpu":
             for name, p in self.twin.named_parameters(): p.data = torch.from_numpy(params.arrays()[name])
-        self.net = torch.nn.parallel.DistributedDataParallel(self.twin, broadcast_buffers=False, find_unused_parameters=softmax == "adaptive") if self.world > 1 else self.twin
+        self.net = torch.nn.parallel.DistributedDataParallel(self.twin, broadcast_buffers=False,
+            find_unused_parameters=softmax == "adaptive") if self.world > 1 else self.twin
         if compiled: self.net = torch.compile(self.net)
-        counts = np.bincount(corpus.train.targets, minlength=params.arch.vocab_size) + 1.0 if softmax == "sampled" else None
-        self.draw_from = None if counts is None else torch.tensor(counts ** 0.75 / (counts ** 0.75).sum(), device=self.device)
+        counts = (np.bincount(corpus.train.targets, minlength=params.arch.vocab_size) + 1.0 if softmax == "sampled"
+                  else None)
+        self.draw_from = None if counts is None else torch.tensor(counts ** 0.75 / (counts ** 0.75).sum(),
+                                                                  device=self.device)
 
     def push(self):
         "The host's parameters into the twin on a GPU."
@@ -554,7 +640,8 @@ class _TorchRun(_Run):
         B, split = self.config.batch_size, self.corpus.train
         for epoch in range(self.step // self.per_epoch, self.config.epochs):
             order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(split))
-            for start in range(B * (self.step % self.per_epoch), len(split), B): yield split.inputs[order[start:start + B]], split.targets[order[start:start + B]]
+            for start in range(B * (self.step % self.per_epoch), len(split), B):
+                yield split.inputs[order[start:start + B]], split.targets[order[start:start + B]]
 
     def advance(self, x, y): loss = super().advance(x, y); self.push(); return loss
     def measure(self, valid): return _cross_entropy(self.twin, *valid)
@@ -565,7 +652,8 @@ def _masks(run, n):
     import torch
     a, rates = run.params.arch, (run.config.embedding_dropout, run.config.dropout)
     draw = torch.Generator().manual_seed(hash((run.config.seed, run.step)) % 2 ** 62)
-    masks = [(torch.rand((n, w), generator=draw) >= r).to(run.twin.hid_bias.dtype) / (1 - r) if r else None for w, r in zip((a.context_len * a.embedding_dim, a.num_hid), rates)]
+    masks = [(torch.rand((n, w), generator=draw) >= r).to(run.twin.hid_bias.dtype) / (1 - r) if r else None
+             for w, r in zip((a.context_len * a.embedding_dim, a.num_hid), rates)]
     return [m if m is None else m[run.rank::run.world].to(run.device) for m in masks], draw
 
 # %% ../nbs/12_scaling.ipynb #0f0f1c69
@@ -584,51 +672,62 @@ def _gradient(run, x, y):
     x, all_y = (torch.as_tensor(a, dtype=torch.long, device=run.device) for a in (x, y))
     mine, target, extra = x[run.rank::run.world], all_y, {}
     if run.softmax == "sampled":
-        some, target, correction = _some_words(run, all_y, masks_draw[1]); extra = dict(some=some, correction=correction)
+        some, target, correction = _some_words(run, all_y, masks_draw[1])
+        extra = dict(some=some, correction=correction)
     run.net.zero_grad(set_to_none=True)
-    half = run.device.type == "cuda" and run.config.dtype == "float32" and run.softmax != "adaptive"      # torch's adaptive softmax mixes the types up
+    # torch's adaptive softmax mixes the types up
+    half = run.device.type == "cuda" and run.config.dtype == "float32" and run.softmax != "adaptive"
     with torch.autocast("cuda", torch.bfloat16, enabled=half):
         loss = run.net(mine, target[run.rank::run.world], masks_draw[0], **extra) * (run.world / B)
     loss.backward()
     told = loss.detach().double() / run.world
     if run.world > 1: torch.distributed.all_reduce(told)
     if not torch.isfinite(told): raise FloatingPointError
-    return float(told), torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in run.twin.parameters()]).cpu().numpy()
+    return float(told), torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1)
+                                   for p in run.twin.parameters()]).cpu().numpy()
 
 _TorchRun.gradient = _gradient
 
 # %% ../nbs/12_scaling.ipynb #9382cc71
 def train_torch(corpus: Corpus,                       # what to learn from
                 config: TrainConfig = TrainConfig(),  # the recipe of `training.train`
-                *, progress: bool = True, resume=None, checkpoint=None, checkpoint_every: int = None,      # as in `training.train`; the files are the same
+                *, progress: bool = True, resume=None, checkpoint=None,
+                checkpoint_every: int = None,      # as in `training.train`; the files are the same
                 softmax: str = "full",                # for large vocabularies "sampled", or "adaptive": `model` is an `AdaptiveModel` then
                 samples: int = 1024,                  # words drawn for each batch ("sampled")
                 cutoffs: list = None,                 # ranks at which the clusters of words begin ("adaptive"); None: `adaptive_cutoffs`
                 compiled: bool = False,               # torch.compile; worth its start on a GPU
                 callback=None,                        # called with (step, loss) after each step
                ) -> TrainResult:
-    "`training.train` with PyTorch: on a GPU (bfloat16 products) if there is one; within torchrun one process of several."
+    """`training.train` with PyTorch: on a GPU (bfloat16 products) if there is one; within torchrun one process of
+    several."""
     need("torch")
-    if softmax not in ("full", "sampled", "adaptive"): raise ValueError(f"softmax must be full, sampled or adaptive, not {softmax!r}.")
-    if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0: raise ValueError(f"The corpus {corpus.name} is too small: one of its parts is empty.")
+    if softmax not in ("full", "sampled", "adaptive"):
+        raise ValueError(f"softmax must be full, sampled or adaptive, not {softmax!r}.")
+    if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0:
+        raise ValueError(f"The corpus {corpus.name} is too small: one of its parts is empty.")
     saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, (Model, AdaptiveModel)) else None
     if saved and config is train_torch.__defaults__[0]: config = saved["config"]
-    params = (partial(_adaptive_start, cutoffs=cutoffs) if softmax == "adaptive" else start_params)(corpus, config, None if saved else resume)
+    params = (partial(_adaptive_start, cutoffs=cutoffs) if softmax == "adaptive" else start_params)(corpus, config,
+        None if saved else resume)
     run = _TorchRun(corpus, config, params, softmax, whole(samples, "samples"), compiled)
     if saved: restore(run, saved, resume); run.push()
     with _few_threads(run):
         stopped = _torch_loop(run, progress, checkpoint, checkpoint_every, callback)
         run.params.flat[:] = run.best; run.push()
-        final = {name: run.measure(_distinct_of(s, corpus.vocab_size)) for name, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]} if run.rank == 0 else {}
+        final = {name: run.measure(_distinct_of(s, corpus.vocab_size)) for name, s in [("train", corpus.train),
+            ("valid", corpus.valid), ("test", corpus.test)]} if run.rank == 0 else {}
     model = AdaptiveModel(run.params, corpus.vocab) if softmax == "adaptive" else Model(run.params, corpus.vocab)
-    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(run.seconds, 2), "stopped": stopped, "engine": "torch"}
+    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final,
+                      "seconds": round(run.seconds, 2), "stopped": stopped, "engine": "torch"}
     return TrainResult(model, run.history, final, config, run.seconds, stopped, run.world)
 
 def _distinct_of(split, V): return distinct_examples(np.asarray(split.inputs), np.asarray(split.targets), V)
 
 # %% ../nbs/12_scaling.ipynb #d19e3224
 def _best_threads(run):
-    "One thread for a small network, which threads that wait for each other would only slow down; else one or all, whichever computes a gradient faster here and now (on a busy machine: one)."
+    """One thread for a small network, which threads that wait for each other would only slow down; else one or all,
+    whichever computes a gradient faster here and now (on a busy machine: one)."""
     import torch
     B, most = run.config.batch_size, torch.get_num_threads()
     if most == 1 or run.device.type != "cpu" or not _worth_two(run.params.arch, B): return 1
@@ -656,16 +755,20 @@ def _torch_loop(run, progress, checkpoint, checkpoint_every, callback):
         run.seconds = time.perf_counter() - start
         if checkpoint is not None and run.rank == 0: save_checkpoint(run, checkpoint)
     try:
-        with _PoliteInterrupt() as ctrl_c, tqdm(total=run.total, initial=run.step, disable=not progress or run.rank > 0, unit="step", ncols=78, mininterval=0.3) as bar:
+        with _PoliteInterrupt() as ctrl_c, tqdm(total=run.total, initial=run.step, disable=not progress or run.rank > 0, unit="step", ncols=78,
+                                                mininterval=0.3) as bar:
             for x, y in run.batches():
                 if config.patience is not None and run.worse > config.patience: return f"stopped at step {run.step:,}: validation no longer fell"
                 if ctrl_c.asked: save(); return f"interrupted at step {run.step:,}; the best model so far is kept"
                 loss = run.advance(x, y); bar.update()
-                if run.step % run.every == 0 or run.step == run.total: bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats"); save()
+                if run.step % run.every == 0 or run.step == run.total:
+                    bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats")
+                    save()
                 elif checkpoint_every and run.step % checkpoint_every == 0: save()
                 if callback: callback(run.step, loss)
         return f"went through all {config.epochs} epochs"
-    except FloatingPointError: return f"ended at step {run.step + 1:,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
+    except FloatingPointError:
+        return f"ended at step {run.step + 1:,}: the loss was no longer a number; try a smaller learning rate than {config.learning_rate:g}"
     finally: run.seconds = time.perf_counter() - start
 
 # %% ../nbs/12_scaling.ipynb #afdba91d
@@ -674,12 +777,14 @@ def _lay_out(folder, corpus, job):
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     for part in ("train", "valid", "test"):
         for kind in ("inputs", "targets"): np.save(folder / f"{part}_{kind}.npy", getattr(getattr(corpus, part), kind))
-    (folder / "job.json").write_text(json.dumps({**job, "name": corpus.name, "vocab": corpus.vocab, "split": corpus.split}), encoding="utf-8")
+    (folder / "job.json").write_text(json.dumps({**job, "name": corpus.name, "vocab": corpus.vocab,
+                                                 "split": corpus.split}), encoding="utf-8")
 
 def mapped_corpus(folder) -> Corpus:
     "A corpus whose examples stay on disk until they are touched."
     job = json.loads((Path(folder) / "job.json").read_text(encoding="utf-8"))
-    parts = {p: Split(*(np.load(Path(folder) / f"{p}_{k}.npy", mmap_mode="r", allow_pickle=False) for k in ("inputs", "targets"))) for p in ("train", "valid", "test")}
+    parts = {p: Split(*(np.load(Path(folder) / f"{p}_{k}.npy", mmap_mode="r", allow_pickle=False)
+                        for k in ("inputs", "targets"))) for p in ("train", "valid", "test")}
     return Corpus(job["name"], job["vocab"], **parts, split=job["split"])
 
 def work(folder) -> None:
@@ -690,17 +795,24 @@ def work(folder) -> None:
     if gpu: torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)      # torchrun's, which still holds the addresses of the processes that died:
-    dist.init_process_group("nccl" if gpu else "gloo", store=dist.PrefixStore(f"attempt {attempt}", store),    # each attempt has a place of its own in it
+    # torchrun's, which still holds the addresses of the processes that died:
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    dist.init_process_group("nccl" if gpu else "gloo",
+                            store=dist.PrefixStore(f"attempt {attempt}",
+                                                   store),    # each attempt has a place of its own in it
                             rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
     rank, first = dist.get_rank(), attempt == "0"
     log = open(folder / "steps.jsonl", "a", encoding="utf-8") if rank == 0 else None
     def after(step, loss):
         if log: print(json.dumps([step, loss]), file=log, flush=True)
         if first and job["drill"] == [rank, step]: os.kill(os.getpid(), signal.SIGKILL)
-    here = Path(job["checkpoint"]); written = here.exists() and here.stat().st_mtime >= (folder / "job.json").stat().st_mtime        # by an attempt that died
-    result = train_torch(mapped_corpus(folder), TrainConfig(**job["config"]), progress=job["progress"], checkpoint=here, checkpoint_every=job["checkpoint_every"],
-                         resume=here if written else job["resume"], softmax=job["softmax"], samples=job["samples"], cutoffs=job["cutoffs"], callback=after)
+    # by an attempt that died
+    here = Path(job["checkpoint"])
+    written = here.exists() and here.stat().st_mtime >= (folder / "job.json").stat().st_mtime
+    result = train_torch(mapped_corpus(folder), TrainConfig(**job["config"]), progress=job["progress"], checkpoint=here,
+                         checkpoint_every=job["checkpoint_every"],
+                         resume=here if written else job["resume"], softmax=job["softmax"], samples=job["samples"],
+                         cutoffs=job["cutoffs"], callback=after)
     if rank == 0: result.model.save(folder / "model.safetensors", history=result.history, seconds=result.seconds)
     dist.destroy_process_group()
 
@@ -708,25 +820,38 @@ def work(folder) -> None:
 def train_parallel(corpus: Corpus, config: TrainConfig = TrainConfig(),
                    *, nproc: int = 2,                # processes on this machine
                    checkpoint=None,                  # file to write to; after a death training goes on from it
-                   checkpoint_every: int = 100, progress: bool = True, resume=None, softmax: str = "full", samples: int = 1024, cutoffs: list = None,
+                   checkpoint_every: int = 100, progress: bool = True, resume=None, softmax: str = "full",
+                   samples: int = 1024, cutoffs: list = None,
                    max_restarts: int = 3,            # how often to start again after a death
                    drill: tuple = None,              # (rank, step): kill this process after this step, once, to see what happens
                    steps: list = None,               # is filled with (step, loss), repeats included
                   ) -> TrainResult:
-    "`train_torch` in several processes by torchrun (gloo, or nccl on GPUs). Raises `RuntimeError` with the end of what was said if it fails."
+    """`train_torch` in several processes by torchrun (gloo, or nccl on GPUs). Raises `RuntimeError` with the end of
+    what was said if it fails."""
     need("torch")
     import tempfile
     nproc = whole(nproc, "nproc")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder); here = Path(checkpoint).absolute() if checkpoint else folder / "checkpoint.safetensors"
-        _lay_out(folder, corpus, dict(config=asdict(config), checkpoint=str(here), checkpoint_every=checkpoint_every, progress=progress, resume=resume and str(Path(resume).absolute()), softmax=softmax, samples=samples, cutoffs=cutoffs, drill=drill and list(drill)))
-        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={nproc}", f"--max-restarts={max_restarts}", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--no-python",
-                   sys.executable, "-c", "import sys; from lm_nbdev.scaling import work; work(sys.argv[1])", str(folder)]
+        _lay_out(folder, corpus, dict(config=asdict(config), checkpoint=str(here), checkpoint_every=checkpoint_every,
+                                      progress=progress, resume=resume and str(Path(resume).absolute()),
+                                      softmax=softmax, samples=samples, cutoffs=cutoffs, drill=drill and list(drill)))
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={nproc}",
+                   f"--max-restarts={max_restarts}", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
+                   "--no-python",
+                   sys.executable, "-c", "import sys; from lm_nbdev.scaling import work; work(sys.argv[1])",
+                   str(folder)]
         with open(folder / "said.txt", "w+", encoding="utf-8") as said:
-            code = subprocess.run(command, stderr=None if progress else said, stdout=said, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
-            said.seek(0); text = [line for line in said.read().splitlines() if re.search(r"\w(Error|Exception|Interrupt):", line)]
-        if code or not (folder / "model.safetensors").exists(): raise RuntimeError(f"Training in {nproc} processes failed (exit code {code}). {text[0][:300] if text else ''} The last checkpoint stays where it is.".replace("  ", " "))
-        if steps is not None: steps += [tuple(json.loads(line)) for line in (folder / "steps.jsonl").read_text().splitlines()]
+            code = subprocess.run(command, stderr=None if progress else said, stdout=said,
+                                  env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+            said.seek(0)
+            text = [line for line in said.read().splitlines() if re.search(r"\w(Error|Exception|Interrupt):", line)]
+        if code or not (folder / "model.safetensors").exists():
+            raise RuntimeError(f"Training in {nproc} processes failed (exit code {code}). "
+                               f"{text[0][:300] if text else ''} The last checkpoint stays where it is.".replace("  ",
+                               " "))
+        if steps is not None:
+            steps += [tuple(json.loads(line)) for line in (folder / "steps.jsonl").read_text().splitlines()]
         model = (AdaptiveModel if softmax == "adaptive" else Model).load(folder / "model.safetensors")
     history, seconds = model.metadata.pop("history"), model.metadata.pop("seconds")
     model.metadata["seconds"] = round(seconds, 2)
@@ -739,27 +864,33 @@ def step_work(arch: Architecture) -> dict:         # multiplications and additio
     return {"hidden": 6 * T * D * H, "softmax": 6 * H * V}
 
 def step_of(arch: Architecture, engine: str = "numpy", batch_size: int = 500):
-    "A function that computes one gradient (float32, words drawn by Zipf's law): by the fused step (\"numpy\"), the twin (\"torch\"), or the twin with a \"sampled\" or \"adaptive\" softmax."
+    """A function that computes one gradient (float32, words drawn by Zipf's law): by the fused step (\"numpy\"), the
+    twin (\"torch\"), or the twin with a \"sampled\" or \"adaptive\" softmax."""
     from lm_nbdev.training import FusedStep
-    if engine not in ("numpy", "torch", "sampled", "adaptive"): raise ValueError(f"engine must be numpy, torch, sampled or adaptive, not {engine!r}.")
+    if engine not in ("numpy", "torch", "sampled", "adaptive"):
+        raise ValueError(f"engine must be numpy, torch, sampled or adaptive, not {engine!r}.")
     rng, V = np.random.default_rng(0), arch.vocab_size
     p = 1 / (np.arange(V) + 2.7); p /= p.sum()
     x, y = rng.choice(V, (batch_size, arch.context_len), p=p), rng.choice(V, batch_size, p=p)
     config = TrainConfig(arch.embedding_dim, arch.num_hid, arch.activation, batch_size)
     if engine == "numpy":
         from threadpoolctl import ThreadpoolController
-        step, blas = FusedStep(Params.random_init(arch, 0.1, 0, np.float32), batch_size), ThreadpoolController().select(internal_api="openblas")
+        step, blas = (FusedStep(Params.random_init(arch, 0.1, 0, np.float32), batch_size),
+                      ThreadpoolController().select(internal_api="openblas"))
         def go():
-            with blas.limit(limits=1): return step(x, y)                      # as `training.train` does: the step has threads of its own
+            # as `training.train` does: the step has threads of its own
+            with blas.limit(limits=1): return step(x, y)
         return go
     need("torch")
     part = Split(x, y); corpus = Corpus("random", [str(i) for i in range(V)], part, part, part)
-    run = _TorchRun(corpus, config, (_adaptive_start if engine == "adaptive" else start_params)(corpus, config), {"torch": "full"}.get(engine, engine))
+    run = _TorchRun(corpus, config, (_adaptive_start if engine == "adaptive" else start_params)(corpus, config),
+                    {"torch": "full"}.get(engine, engine))
     def go():
         with _few_threads(run): return _gradient(run, x, y)[0]
     return go
 
-def measure_step(arch: Architecture, *, engine: str = "numpy", batch_size: int = 500, repeats: int = 5) -> float:      # seconds
+def measure_step(arch: Architecture, *, engine: str = "numpy", batch_size: int = 500,
+                 repeats: int = 5) -> float:      # seconds
     "Median time of one gradient of `step_of`."
     return race({engine: step_of(arch, engine, batch_size)}, repeats)[engine]
 
@@ -768,17 +899,22 @@ ASSUMED = "November 2026"             # when the speeds and prices below were as
 
 @dataclass(frozen=True)
 class Machine:
-    "A machine to rent. `speed` in operations a second, None: as measured here; `price` in dollars an hour. Both are assumptions unless you put in your own."
+    """A machine to rent. `speed` in operations a second, None: as measured here; `price` in dollars an hour. Both are
+    assumptions unless you put in your own."""
     name: str
     price: float
     speed: float = None
 
-MACHINES = (Machine("2 cores", 0.10), Machine("one GPU", 2.50, 2e13), Machine("8 GPUs", 20.0, 0.9 * 8 * 2e13))      # eight wait for each other a tenth of the time
+# eight wait for each other a tenth of the time
+MACHINES = (Machine("2 cores", 0.10), Machine("one GPU", 2.50, 2e13), Machine("8 GPUs", 20.0, 0.9 * 8 * 2e13))
 
-def what_it_takes(arch: Architecture, words: float, speed: float, *, state: int = 4, batch_size: int = 500, price: float = 0.0) -> dict:
-    "Extrapolated: memory in GB (parameters, gradient, Adam's two: `state` times 4 bytes, and two score tables of a batch), disk in GB for the examples, hours and cost of one pass at `speed` operations a second, `price` an hour."
+def what_it_takes(arch: Architecture, words: float, speed: float, *, state: int = 4, batch_size: int = 500,
+                  price: float = 0.0) -> dict:
+    """Extrapolated: memory in GB (parameters, gradient, Adam's two: `state` times 4 bytes, and two score tables of a
+    batch), disk in GB for the examples, hours and cost of one pass at `speed` operations a second, `price` an hour."""
     hours = words * sum(step_work(arch).values()) / speed / 3600
-    return {"memory_gb": (arch.num_params * state + 2 * batch_size * arch.vocab_size) * 4 / 1e9, "disk_gb": words * (arch.context_len + 1) * 4 / 1e9, "hours": hours, "cost": hours * price}
+    return {"memory_gb": (arch.num_params * state + 2 * batch_size * arch.vocab_size) * 4 / 1e9,
+            "disk_gb": words * (arch.context_len + 1) * 4 / 1e9, "hours": hours, "cost": hours * price}
 
 def takes_table(arch: Architecture, words: float, measured: float, machines=MACHINES) -> str:
     "Markdown: one pass over `words` words on each machine; `measured` is this machine's speed in operations a second."
@@ -786,5 +922,6 @@ def takes_table(arch: Architecture, words: float, measured: float, machines=MACH
     for m in machines:
         t = what_it_takes(arch, words, m.speed or measured, price=m.price)
         how = "**measured** here" if m.speed is None else f"*assumed, {ASSUMED}*"
-        rows.append(f"| {m.name} | {m.speed or measured:.2g} ({how}) | {t['hours']:,.1f} h (*extrapolated*) | {t['cost']:,.2f} (*at {m.price:.2f} an hour, assumed, {ASSUMED}*) |")
+        rows.append(f"| {m.name} | {m.speed or measured:.2g} ({how}) | {t['hours']:,.1f} h (*extrapolated*) | "
+                    f"{t['cost']:,.2f} (*at {m.price:.2f} an hour, assumed, {ASSUMED}*) |")
     return "| | operations a second | one pass | dollars |\n|---|---|---|---|\n" + "\n".join(rows)

@@ -32,7 +32,8 @@ def bend(name: str,      # activation
          slope,          # (B, H) is overwritten with dh/du
          t,              # (B, H) scratch
         ) -> None:
-    "The hidden units' bending and its slope without a new array: the same functions as `model.activate` and `backprop.activation_slope`."
+    """The hidden units' bending and its slope without a new array: the same functions as `model.activate` and
+    `backprop.activation_slope`."""
     if name == "logistic":
         u *= 0.5; np.tanh(u, out=h); h *= 0.5; h += 0.5
         np.subtract(1, h, out=slope); slope *= h
@@ -49,11 +50,15 @@ class _Slice:
     "Loss and gradient of up to `size` examples, on arrays that are made here, once."
     def __init__(self, params, size, dropout, embedding_dropout, rng):
         a, f, self.params, self.rng = params.arch, params.dtype, params, rng
-        self.grad, self.rates, self.ones_V, self.steps_D, self.tiny = Params(a, f), (embedding_dropout, dropout), np.ones(a.vocab_size, f), np.arange(a.embedding_dim), np.finfo(f).tiny
+        self.grad, self.rates, self.ones_V, self.steps_D, self.tiny = (Params(a, f), (embedding_dropout, dropout),
+            np.ones(a.vocab_size, f), np.arange(a.embedding_dim), np.finfo(f).tiny)
         TD, H, V = a.context_len * a.embedding_dim, a.num_hid, a.vocab_size
-        wide = dict(e=(TD,), u=(H,), t=(H,), h=(H,), slope=(H,), z=(V,), sums=(), share=(), p=(), e_mask=(TD,) if embedding_dropout else (0,), h_mask=(H,) if dropout else (0,))
+        wide = dict(e=(TD,), u=(H,), t=(H,), h=(H,), slope=(H,), z=(V,), sums=(), share=(), p=(),
+                    e_mask=(TD,) if embedding_dropout else (0,), h_mask=(H,) if dropout else (0,))
         self.buffers = {name: np.empty((size, *shape), f) for name, shape in wide.items()}
-        self.buffers |= dict(ones=np.ones(size, f), row=np.arange(size) * V, ids=np.empty(size, np.intp), begin=np.empty((size, a.context_len), np.intp), where=np.empty((size, a.context_len, a.embedding_dim), np.intp))
+        self.buffers |= dict(ones=np.ones(size, f), row=np.arange(size) * V, ids=np.empty(size, np.intp),
+                             begin=np.empty((size, a.context_len), np.intp),
+                             where=np.empty((size, a.context_len, a.embedding_dim), np.intp))
         self.views = {}
 
     def first(self, n):
@@ -61,7 +66,8 @@ class _Slice:
         if n not in self.views:
             v = self.views[n] = SimpleNamespace(**{name: array[:n] for name, array in self.buffers.items()})
             D = self.params.arch.embedding_dim
-            v.e_rows, v.e_flat, v.z_flat, v.share_column, v.begin_column, v.where_flat = v.e.reshape(-1, D), v.e.reshape(-1), v.z.reshape(-1), v.share[:, None], v.begin[:, :, None], v.where.reshape(-1)
+            v.e_rows, v.e_flat, v.z_flat, v.share_column, v.begin_column, v.where_flat = (v.e.reshape(-1, D),
+                v.e.reshape(-1), v.z.reshape(-1), v.share[:, None], v.begin[:, :, None], v.where.reshape(-1))
         return self.views[n]
 
     def draw(self, mask, rate):
@@ -70,7 +76,8 @@ class _Slice:
 
 # %% ../nbs/06_training.ipynb #1b1723e6
 def _forward(self, v, x):
-    "Scores become exp(score) in `z`, their row sums `sums`; raises `FloatingPointError` if they are no numbers even when shifted."
+    """Scores become exp(score) in `z`, their row sums `sums`; raises `FloatingPointError` if they are no numbers even
+    when shifted."""
     p, (drop_e, drop_h) = self.params, self.rates
     np.take(p.word_embedding_weights, x.reshape(-1), 0, out=v.e_rows, mode="clip")
     if drop_e: self.draw(v.e_mask, drop_e); v.e *= v.e_mask
@@ -107,7 +114,9 @@ _Slice.forward, _Slice.run = _forward, _run
 # %% ../nbs/06_training.ipynb #2fd55032
 class _Job:
     "A piece of work that two threads may take, and one does."
-    def __init__(self, work, args): self.work, self.args, self.error, self.begun, self.ended = work, args, None, threading.Lock(), threading.Lock(); self.ended.acquire()
+    def __init__(self, work, args):
+        self.work, self.args, self.error, self.begun, self.ended = work, args, None, threading.Lock(), threading.Lock()
+        self.ended.acquire()
     def take(self): return self.begun.acquire(blocking=False)
     def do(self):
         try: self.value = self.work(*self.args)
@@ -122,7 +131,8 @@ def _serve(call, board):
             del job
 
 class _Helper:
-    "A second thread: `start(work, *args)`, do something else, `result()`. What it has not begun by then is done by the one who asks."
+    """A second thread: `start(work, *args)`, do something else, `result()`. What it has not begun by then is done by
+    the one who asks."""
     def __init__(self):
         self.call, self.board = threading.Lock(), SimpleNamespace(job=None, open=True); self.call.acquire()
         threading.Thread(target=_serve, args=(self.call, self.board), daemon=True).start()
@@ -138,7 +148,8 @@ class _Helper:
         self.board.job = None
         if job.error is None: return job.value
         try: raise job.error
-        finally: job.error = None                                       # an error that is kept keeps all that it passed through alive
+        finally:
+            job.error = None                                       # an error that is kept keeps all that it passed through alive
 
 # %% ../nbs/06_training.ipynb #dea6a5d0
 def _worth_two(arch, batch_size):
@@ -146,7 +157,8 @@ def _worth_two(arch, batch_size):
     return batch_size * arch.num_hid * (arch.vocab_size + arch.context_len * arch.embedding_dim) >= 30e6
 
 class FusedStep:
-    "`step(x, y)` returns a batch's mean cross-entropy (nats) and leaves the gradient of it in `step.grad`; no array is made. Batches may be shorter than `batch_size`; raises `FloatingPointError` for a loss that is no number."
+    """`step(x, y)` returns a batch's mean cross-entropy (nats) and leaves the gradient of it in `step.grad`; no array
+    is made. Batches may be shorter than `batch_size`; raises `FloatingPointError` for a loss that is no number."""
     def __init__(self, params: Params,            # are read at each call
                  batch_size: int,                 # at most
                  dropout: float = 0.0,            # share of hidden units to silence
@@ -157,7 +169,8 @@ class FusedStep:
         if batch_size < 1: raise ValueError(f"The batch size must be at least 1, not {batch_size}.")
         if halves is None: halves = _worth_two(params.arch, batch_size)
         self.params, self.half = params, -(-batch_size // 2) if halves else batch_size
-        self.slices = [_Slice(params, self.half, dropout, embedding_dropout, np.random.default_rng([*np.atleast_1d(seed), i])) for i in range(2 if halves else 1)]
+        self.slices = [_Slice(params, self.half, dropout, embedding_dropout,
+                              np.random.default_rng([*np.atleast_1d(seed), i])) for i in range(2 if halves else 1)]
         self.grad, self.threads = self.slices[0].grad, 2 if halves and (os.cpu_count() or 1) > 1 else 1
         self.helper = _Helper() if self.threads > 1 else None
 
@@ -175,7 +188,8 @@ class FusedStep:
 
 # %% ../nbs/06_training.ipynb #bc86e965
 class Optimizer:
-    "A rule for steps on flat vectors: `update(p, g, rate)` moves `p` in place and may change `g`. What it remembers: `arrays()` and `steps`."
+    """A rule for steps on flat vectors: `update(p, g, rate)` moves `p` in place and may change `g`. What it remembers:
+    `arrays()` and `steps`."""
     remembers = ()
     def __init__(self, size: int, dtype="float32", momentum: float = 0.9, weight_decay: float = 0.0):
         self.momentum, self.weight_decay, self.steps, self.tmp = momentum, weight_decay, 0, np.zeros(size, dtype)
@@ -222,12 +236,14 @@ class RMSProp(AdaGrad):
     forget, eps = 0.9, 1e-8
 
 class Adam(Optimizer):
-    "p -= rate m / √s, m and s the running means of g and g², corrected for their start at 0. Kingma and Ba (2015), algorithm 1."
+    """p -= rate m / √s, m and s the running means of g and g², corrected for their start at 0. Kingma and Ba (2015),
+    algorithm 1."""
     remembers, beta2, eps = ("m", "s"), 0.999, 1e-8
     def move(self, p, g, rate):
         self.m *= self.momentum; self.m += g
         np.multiply(g, g, out=self.tmp); self.s *= self.beta2; self.s += self.tmp
-        scale = np.sqrt((1 - self.beta2) / (1 - self.beta2 ** self.steps))                # √s * scale: the textbook's corrected root
+        # √s * scale: the textbook's corrected root
+        scale = np.sqrt((1 - self.beta2) / (1 - self.beta2 ** self.steps))
         np.sqrt(self.s, out=self.tmp); self.tmp += float(self.eps / scale); np.divide(self.m, self.tmp, out=self.tmp)
         self.tmp *= float(rate * (1 - self.momentum) / (1 - self.momentum ** self.steps) / scale); p -= self.tmp
 
@@ -235,7 +251,8 @@ class AdamW(Adam):
     "Adam whose weight decay shrinks the parameters themselves. Loshchilov and Hutter (2019), algorithm 2."
     def decay(self, p, g, rate): p *= float(1 - rate * self.weight_decay)
 
-OPTIMIZERS = dict(sgd=SGD, momentum=Momentum, nesterov=Nesterov, adagrad=AdaGrad, rmsprop=RMSProp, adam=Adam, adamw=AdamW)
+OPTIMIZERS = dict(sgd=SGD, momentum=Momentum, nesterov=Nesterov, adagrad=AdaGrad, rmsprop=RMSProp,
+                  adam=Adam, adamw=AdamW)
 
 # %% ../nbs/06_training.ipynb #7911bf1c
 def learning_rate(schedule: str,          # "constant", "cosine" or "onecycle"
@@ -243,8 +260,10 @@ def learning_rate(schedule: str,          # "constant", "cosine" or "onecycle"
                   done: float,            # share of all steps that are done, 0 to 1
                   warmup: float = None,   # share of all steps to rise in; None: 0.2 for onecycle, 0 for the others
                  ) -> float:
-    "The learning rate at a moment of training: a rise along a line from 1/25, then the schedule. Loshchilov and Hutter (2017); Smith (2018)."
-    if schedule not in ("constant", "cosine", "onecycle"): raise ValueError(f"schedule must be constant, cosine or onecycle, not {schedule!r}.")
+    """The learning rate at a moment of training: a rise along a line from 1/25, then the schedule. Loshchilov and
+    Hutter (2017); Smith (2018)."""
+    if schedule not in ("constant", "cosine", "onecycle"):
+        raise ValueError(f"schedule must be constant, cosine or onecycle, not {schedule!r}.")
     if warmup is None: warmup = 0.2 if schedule == "onecycle" else 0.0
     if done < warmup: return float(peak * (0.04 + 0.96 * done / warmup))
     if schedule == "constant": return float(peak)
@@ -255,17 +274,27 @@ def _check_recipe(config):
     "Raises `ValueError` in one sentence for a setting that can't be."
     for name in ("embedding_dim", "num_hid", "batch_size", "epochs", "eval_every"):
         value = getattr(config, name)
-        if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every" and value is None): raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    if not (isinstance(config.seed, (int, np.integer)) and 0 <= config.seed < 2 ** 63): raise ValueError(f"seed must be a whole number of at least 0, not {config.seed!r}.")
-    if not 0 < config.learning_rate < np.inf: raise ValueError(f"learning_rate must be a number above 0, not {config.learning_rate}.")
+        if not (isinstance(value, (int, np.integer)) and 1 <= value < 2 ** 31 or name == "eval_every"
+                and value is None):
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    if not (isinstance(config.seed, (int, np.integer)) and 0 <= config.seed < 2 ** 63):
+        raise ValueError(f"seed must be a whole number of at least 0, not {config.seed!r}.")
+    if not 0 < config.learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be a number above 0, not {config.learning_rate}.")
     for name in ("dropout", "embedding_dropout", "momentum"):
-        if not 0 <= getattr(config, name) < 1: raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(config, name)}.")
-    if config.warmup is not None and not 0 <= config.warmup < 1: raise ValueError(f"warmup is a share of all steps, at least 0 and under 1, not {config.warmup}.")
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 0 and under 1, not {getattr(config, name)}.")
+    if config.warmup is not None and not 0 <= config.warmup < 1:
+        raise ValueError(f"warmup is a share of all steps, at least 0 and under 1, not {config.warmup}.")
     for name in ("weight_decay", "init_wt", "patience"):
-        if getattr(config, name) is not None and not 0 <= getattr(config, name) < np.inf: raise ValueError(f"{name} must be at least 0, not {getattr(config, name)}.")
-    if config.dtype not in ("float32", "float64"): raise ValueError(f"dtype must be float32 or float64, not {config.dtype!r}.")
-    if config.activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {config.activation!r}.")
-    if config.optimizer not in OPTIMIZERS: raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {config.optimizer!r}.")
+        if getattr(config, name) is not None and not 0 <= getattr(config, name) < np.inf:
+            raise ValueError(f"{name} must be at least 0, not {getattr(config, name)}.")
+    if config.dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, not {config.dtype!r}.")
+    if config.activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {config.activation!r}.")
+    if config.optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {config.optimizer!r}.")
     learning_rate(config.schedule, 1.0, 0.0)
 
 # %% ../nbs/06_training.ipynb #d53e38da
@@ -289,23 +318,28 @@ class TrainConfig:
     seed: int = 0
     dtype: str = "float32"
     embedding_dropout: float = 0.0    # of the numbers of the embedding
-    warmup: float = None              # share of all steps in which the rate rises; None: 0.2 for onecycle, 0 for the others
+    # share of all steps in which the rate rises; None: 0.2 for onecycle, 0 for the others
+    warmup: float = None
 
     def __post_init__(self): _check_recipe(self)
 
     @classmethod
     def original(cls, **changes):
-        "The assignment's recipe: batches of 100, rate 0.1, momentum 0.9, N(0, 0.01²), validation every 1,000 batches, stop as soon as it rises."
-        return replace(cls(16, 128, "logistic", 100, 50, 0.1, "momentum", 0.9, 0.0, "constant", 0.0, 0.01, 1000, 0, 0, "float64"), **changes)
+        """The assignment's recipe: batches of 100, rate 0.1, momentum 0.9, N(0, 0.01²), validation every 1,000
+        batches, stop as soon as it rises."""
+        return replace(cls(16, 128, "logistic", 100, 50, 0.1, "momentum", 0.9, 0.0, "constant", 0.0, 0.01, 1000, 0, 0,
+                           "float64"), **changes)
     @classmethod
     def best(cls, **changes):
         "A larger network with dropout: the strongest recipe here."
-        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05, epochs=8), **changes)
+        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05,
+                           epochs=8), **changes)
 
 # %% ../nbs/06_training.ipynb #44dca8a8
 @dataclass
 class TrainResult:
-    "`model` is the best one on validation; `history` lists step, seconds, train_ce, valid_ce; `final` the cross-entropies in nats; `stopped` says why it ended."
+    """`model` is the best one on validation; `history` lists step, seconds, train_ce, valid_ce; `final` the
+    cross-entropies in nats; `stopped` says why it ended."""
     model: Model
     history: dict
     final: dict
@@ -317,7 +351,8 @@ class TrainResult:
 # %% ../nbs/06_training.ipynb #7a3e1e18
 @dataclass
 class Progress:
-    "What `train` hands to its `callback`: `step` of `total`, `seconds`, `train_ce` (mean since the last call, nats), `valid_ce` (the latest; None before the first), the history so far; `model()` copies the network as it is now."
+    """What `train` hands to its `callback`: `step` of `total`, `seconds`, `train_ce` (mean since the last call, nats),
+    `valid_ce` (the latest; None before the first), the history so far; `model()` copies the network as it is now."""
     step: int
     total: int
     seconds: float
@@ -336,7 +371,8 @@ class Progress:
 def corpus_fingerprint(corpus: Corpus) -> str:
     "SHA-256 over vocabulary, training and validation examples: does a checkpoint belong to this corpus?"
     digest = hashlib.sha256(json.dumps(corpus.vocab).encode())
-    for a in (corpus.train.inputs, corpus.train.targets, corpus.valid.inputs, corpus.valid.targets): digest.update(np.ascontiguousarray(a, np.int32))
+    for a in (corpus.train.inputs, corpus.train.targets, corpus.valid.inputs, corpus.valid.targets):
+        digest.update(np.ascontiguousarray(a, np.int32))
     return digest.hexdigest()
 
 # %% ../nbs/06_training.ipynb #eba41104
@@ -344,16 +380,21 @@ class _Run:
     "What training remembers between two steps."
     def __init__(self, corpus, config, params, fused=None):
         self.corpus, self.config, self.params, self.best = corpus, config, params, params.flat.copy()
-        self.fused = fused or FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout, config.embedding_dropout, [config.seed, 2])
-        self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum, config.weight_decay)
-        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse, self.whole = 0, 0.0, 0.0, 0, float("inf"), 0, True
+        self.fused = fused or FusedStep(params, min(config.batch_size, len(corpus.train)), config.dropout,
+                                        config.embedding_dropout, [config.seed, 2])
+        self.optimizer = OPTIMIZERS[config.optimizer](params.flat.size, params.dtype, config.momentum,
+                                                      config.weight_decay)
+        self.step, self.seconds, self.loss_sum, self.loss_count, self.best_loss, self.worse, self.whole = (0, 0.0, 0.0,
+            0, float("inf"), 0, True)
         self.history = {"step": [], "seconds": [], "train_ce": [], "valid_ce": []}
         self.per_epoch = -(-len(corpus.train) // config.batch_size)
         self.total, self.every = self.per_epoch * config.epochs, config.eval_every or self.per_epoch
 
     @cached_property
     def fingerprint(self): return corpus_fingerprint(self.corpus)
-    def rate(self): return learning_rate(self.config.schedule, self.config.learning_rate, self.step / self.total, self.config.warmup)
+    def rate(self):
+        return learning_rate(self.config.schedule, self.config.learning_rate, self.step / self.total,
+                             self.config.warmup)
 
     def batches(self):
         "The batches from the present step to the end; the same whether or not training was interrupted."
@@ -361,7 +402,8 @@ class _Run:
         for epoch in range(self.step // self.per_epoch, self.config.epochs):
             order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(split))
             x, y = split.inputs[order].astype(np.intp), split.targets[order].astype(np.intp)
-            for start in range(B * (self.step % self.per_epoch), len(split), B): yield x[start:start + B], y[start:start + B]
+            for start in range(B * (self.step % self.per_epoch), len(split), B):
+                yield x[start:start + B], y[start:start + B]
 
     def gradient(self, x, y): return self.fused(x, y), self.fused.grad.flat
     def advance(self, x, y):
@@ -377,7 +419,8 @@ class _Run:
         "Measure on validation, note it down, keep the parameters if they are the best yet."
         ce = self.measure(valid)
         if not np.isfinite(ce): raise FloatingPointError
-        for key, value in zip(self.history, (self.step, seconds, self.loss_sum / self.loss_count, ce)): self.history[key].append(value)
+        for key, value in zip(self.history, (self.step, seconds, self.loss_sum / self.loss_count, ce)):
+            self.history[key].append(value)
         self.loss_sum, self.loss_count = 0.0, 0
         if ce < self.best_loss: self.best[:], self.best_loss, self.worse = self.params.flat, ce, 0
         else: self.worse += 1
@@ -389,12 +432,17 @@ CHECKPOINT = "lm_nbdev checkpoint 1"
 def save_checkpoint(run, path) -> Path:
     "Write everything that `train` needs to go on as if never interrupted; an older file is replaced at once and whole."
     from safetensors.numpy import save
-    arrays = {"params": run.params.flat, "best": run.best} | {f"optimizer.{k}": a for k, a in run.optimizer.arrays().items()}
-    state = {name: getattr(run, name) for name in ("step", "seconds", "loss_sum", "loss_count", "best_loss", "worse", "history")}
-    state |= {"optimizer_steps": run.optimizer.steps, "generators": [s.rng.bit_generator.state for s in run.fused.slices]}
+    arrays = {"params": run.params.flat, "best": run.best} | {f"optimizer.{k}": a
+                                                              for k, a in run.optimizer.arrays().items()}
+    state = {name: getattr(run, name) for name in ("step", "seconds", "loss_sum", "loss_count", "best_loss",
+                                                   "worse", "history")}
+    state |= {"optimizer_steps": run.optimizer.steps,
+              "generators": [s.rng.bit_generator.state for s in run.fused.slices]}
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
-    header = {"format": CHECKPOINT, "vocab": json.dumps(run.corpus.vocab), "corpus": run.corpus.name, "fingerprint": run.fingerprint, "sha256": digest,
-              "architecture": json.dumps(asdict(run.params.arch)), "config": json.dumps(asdict(run.config)), "state": json.dumps(state)}
+    header = {"format": CHECKPOINT, "vocab": json.dumps(run.corpus.vocab), "corpus": run.corpus.name,
+              "fingerprint": run.fingerprint, "sha256": digest,
+              "architecture": json.dumps(asdict(run.params.arch)), "config": json.dumps(asdict(run.config)),
+              "state": json.dumps(state)}
     with atomic_write(path) as temporary: temporary.write_bytes(save(arrays, metadata=header))
     return Path(path)
 
@@ -407,24 +455,39 @@ def read_checkpoint(path) -> dict:    # "arrays", "config", "architecture", "sta
             header = f.metadata() or {}
             if header.get("format") != CHECKPOINT: return None
             arrays = {name: f.get_tensor(name) for name in f.keys()}
-        order = ["params", "best"] + [f"optimizer.{k}" for k in OPTIMIZERS[json.loads(header["config"])["optimizer"]].remembers]
+        order = ["params", "best"] + [f"optimizer.{k}"
+                                      for k in OPTIMIZERS[json.loads(header["config"])["optimizer"]].remembers]
         whole = hashlib.sha256(b"".join(arrays[k].tobytes() for k in order)).hexdigest() == header["sha256"]
-        read = {"arrays": arrays, "config": TrainConfig(**json.loads(header["config"])), "architecture": Architecture(**json.loads(header["architecture"]))}
-        read |= {name: json.loads(header[name]) for name in ("state", "vocab")} | {name: header[name] for name in ("corpus", "fingerprint")}
-    except Exception as e: raise DataError(f"{path} is not a readable checkpoint or model ({type(e).__name__}): it is damaged or of another kind.") from None
+        read = {"arrays": arrays, "config": TrainConfig(**json.loads(header["config"])),
+                "architecture": Architecture(**json.loads(header["architecture"]))}
+        read |= {name: json.loads(header[name]) for name in ("state", "vocab")} | {name: header[name]
+            for name in ("corpus", "fingerprint")}
+    except Exception as e:
+        raise DataError(f"{path} is not a readable checkpoint or model ({type(e).__name__}): "
+                        "it is damaged or of another kind.") from None
     if not whole: raise DataError(f"The checkpoint {path} is damaged: its numbers do not match their checksum.")
     return read
 
 # %% ../nbs/06_training.ipynb #7b0ba351
 def restore(run, saved: dict, path) -> None:
-    "Put what `read_checkpoint` returned into a new run; raises `ValueError` if it is of another architecture, vocabulary, corpus or recipe."
+    """Put what `read_checkpoint` returned into a new run; raises `ValueError` if it is of another architecture,
+    vocabulary, corpus or recipe."""
     say = f"The checkpoint {path} can't be resumed here: it is"
-    if saved["architecture"] != run.params.arch: raise ValueError(f"{say} of {saved['architecture']}, but the recipe and corpus ask for {run.params.arch}.")
-    if saved["vocab"] != run.corpus.vocab: raise ValueError(f"{say} of a vocabulary of {len(saved['vocab'])} words other than that of {run.corpus.name}.")
-    if saved["fingerprint"] != run.fingerprint: raise ValueError(f"{say} of the corpus {saved['corpus']} with other examples or another split than {run.corpus.name} has now.")
-    other = [f"{f.name} {getattr(saved['config'], f.name)!r} (not {getattr(run.config, f.name)!r})" for f in fields(TrainConfig) if getattr(saved["config"], f.name) != getattr(run.config, f.name)]
-    if other: raise ValueError(f"{say} of a recipe with {', '.join(other)}. Give the same recipe, or none to use the checkpoint's.")
-    if saved["arrays"]["params"].shape != run.params.flat.shape: raise ValueError(f"{say} of a network with another output layer (full or sampled, or adaptive with other clusters): {saved['arrays']['params'].size:,} numbers instead of {run.params.flat.size:,}.")
+    if saved["architecture"] != run.params.arch:
+        raise ValueError(f"{say} of {saved['architecture']}, but the recipe and corpus ask for {run.params.arch}.")
+    if saved["vocab"] != run.corpus.vocab:
+        raise ValueError(f"{say} of a vocabulary of {len(saved['vocab'])} words other than that of {run.corpus.name}.")
+    if saved["fingerprint"] != run.fingerprint:
+        raise ValueError(f"{say} of the corpus {saved['corpus']} with other examples or another split than "
+                         f"{run.corpus.name} has now.")
+    other = [f"{f.name} {getattr(saved['config'], f.name)!r} (not {getattr(run.config, f.name)!r})"
+             for f in fields(TrainConfig) if getattr(saved["config"], f.name) != getattr(run.config, f.name)]
+    if other:
+        raise ValueError(f"{say} of a recipe with {', '.join(other)}. Give the same recipe, "
+                         "or none to use the checkpoint's.")
+    if saved["arrays"]["params"].shape != run.params.flat.shape:
+        raise ValueError(f"{say} of a network with another output layer (full or sampled, or adaptive with other "
+                         f"clusters): {saved['arrays']['params'].size:,} numbers instead of {run.params.flat.size:,}.")
     run.params.flat[:], run.best[:] = saved["arrays"]["params"], saved["arrays"]["best"]
     for name, array in run.optimizer.arrays().items(): array[:] = saved["arrays"][f"optimizer.{name}"]
     state = dict(saved["state"]); run.optimizer.steps = state.pop("optimizer_steps")
@@ -432,11 +495,13 @@ def restore(run, saved: dict, path) -> None:
     for name, value in state.items(): setattr(run, name, value)
 
 def start_params(corpus: Corpus, config: TrainConfig, resume=None) -> Params:
-    "New parameters, or those of a model (or its file) to go on from; raises `ValueError` where it does not fit the corpus or the recipe."
+    """New parameters, or those of a model (or its file) to go on from; raises `ValueError` where it does not fit the
+    corpus or the recipe."""
     arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
     if resume is None: return Params.random_init(arch, config.init_wt, config.seed, config.dtype)
     model = resume if isinstance(resume, Model) else Model.load(resume)
-    if model.arch != arch: raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
+    if model.arch != arch:
+        raise ValueError(f"The model to go on from has {model.arch}, but the recipe asks for {arch}.")
     same_vocabulary(model, corpus, "The model to go on from")
     return model.params.astype(config.dtype)
 
@@ -456,7 +521,8 @@ class _PoliteInterrupt:
 
 # %% ../nbs/06_training.ipynb #dfeb0f07
 class Turns:
-    "Work in bursts: while other programs hold up this thread, in turns with a second one. `run(work, items)` calls `work(*item)` for some of an iterator's items and returns the results, [] at its end."
+    """Work in bursts: while other programs hold up this thread, in turns with a second one. `run(work, items)` calls
+    `work(*item)` for some of an iterator's items and returns the results, [] at its end."""
     def __init__(self, seconds: float = 0.0005,     # length of a burst (at least one item)
                  keep: int = 200,                   # bursts to go on taking turns after time went missing
                  two: bool = True,                  # False: never
@@ -493,10 +559,12 @@ def train(corpus: Corpus,                       # what to learn from
           callback=None,                        # called with a `Progress` after each validation and every `callback_every` steps; True ends training
           callback_every: int = 100,            # steps between calls
          ) -> TrainResult:
-    "Train a network; keeps the parameters that were best on validation, also when interrupted. Raises `ValueError` for a corpus with an empty part or a checkpoint that does not fit."
+    """Train a network; keeps the parameters that were best on validation, also when interrupted. Raises `ValueError`
+    for a corpus with an empty part or a checkpoint that does not fit."""
     from threadpoolctl import threadpool_limits
     if min(len(corpus.train), len(corpus.valid), len(corpus.test)) == 0:
-        raise ValueError(f"The corpus {corpus.name} is too small: {len(corpus.train)} / {len(corpus.valid)} / {len(corpus.test)} examples for training / validation / test.")
+        raise ValueError(f"The corpus {corpus.name} is too small: {len(corpus.train)} / {len(corpus.valid)} / "
+                         f"{len(corpus.test)} examples for training / validation / test.")
     for name, n in (("callback_every", callback_every), ("checkpoint_every", checkpoint_every)):
         if n is not None and n < 1: raise ValueError(f"{name} must be at least 1, not {n}.")
     saved = read_checkpoint(resume) if resume is not None and not isinstance(resume, Model) else None
@@ -506,8 +574,10 @@ def train(corpus: Corpus,                       # what to learn from
     with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
         stopped = _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
         model = Model(Params(run.params.arch, flat=run.best), corpus.vocab)
-        final = {part: model.evaluate(s.inputs, s.targets) for part, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]}
-    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final, "seconds": round(run.seconds, 2), "stopped": stopped}
+        final = {part: model.evaluate(s.inputs, s.targets)
+                 for part, s in [("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test)]}
+    model.metadata = {"corpus": corpus.name, "split": corpus.split, "config": asdict(config), "final": final,
+                      "seconds": round(run.seconds, 2), "stopped": stopped}
     return TrainResult(model, run.history, final, config, run.seconds, stopped, run.fused.threads)
 
 # %% ../nbs/06_training.ipynb #812d02c3
@@ -522,7 +592,9 @@ def _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
         if checkpoint is not None: save_checkpoint(run, checkpoint)
     def tell(validated):
         mean = float(np.mean(recent)) if recent else run.history["train_ce"][-1]; recent.clear()
-        return callback(Progress(run.step, run.total, time.perf_counter() - start, mean, (run.history["valid_ce"] or [None])[-1], validated, run.latest_rate, run.history, run.params, corpus.vocab))
+        return callback(Progress(run.step, run.total, time.perf_counter() - start, mean,
+                                 (run.history["valid_ce"] or [None])[-1], validated, run.latest_rate, run.history,
+                                 run.params, corpus.vocab))
     def interrupted(): save(); return f"interrupted at step {run.step:,}; the best model so far is kept"
     marks, batches = [n for n in (run.every, checkpoint_every, callback and callback_every) if n], run.batches()
     turns = Turns(two=run.fused.threads == 1)
@@ -531,7 +603,8 @@ def _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
             while run.step < run.total:
                 if config.patience is not None and run.worse > config.patience: break
                 if ctrl_c.asked: return interrupted()
-                ahead = min([run.total - run.step] + [n - run.step % n for n in marks])       # until there is something to do beside
+                # until there is something to do beside
+                ahead = min([run.total - run.step] + [n - run.step % n for n in marks])
                 losses = turns.run(run.advance, islice(batches, ahead)); recent += losses; bar.update(len(losses))
                 validate = run.step % run.every == 0 or run.step == run.total
                 if validate: bar.set_postfix_str(f"valid {run.validate(valid, time.perf_counter() - start):.3f} nats")
@@ -547,7 +620,8 @@ def _loop(run, progress, checkpoint, checkpoint_every, callback, callback_every)
         return interrupted() if run.whole else f"interrupted at step {run.step:,}; the best model so far is kept"
     finally:
         bar.close(); run.seconds = time.perf_counter() - start
-        if not run.history["step"] and run.whole and np.isfinite(run.params.flat).all(): run.best[:] = run.params.flat            # never validated: what there is
+        # never validated: what there is
+        if not run.history["step"] and run.whole and np.isfinite(run.params.flat).all(): run.best[:] = run.params.flat
 
 # %% ../nbs/06_training.ipynb #f1960bb6
 def range_test(corpus: Corpus,
@@ -556,7 +630,8 @@ def range_test(corpus: Corpus,
                steps: int = 300,                            # how many, in equal factors
               ) -> tuple:                                   # (n,) rates, (n,) losses (smoothed, nats); fewer than `steps` if the loss exploded
     "The loss of a new network while its learning rate grows. Smith (2017), section 3.3."
-    run, rates, losses, mean = _Run(corpus, config, start_params(corpus, config)), np.geomspace(low, high, steps), [], 0.0
+    run, rates, losses, mean = _Run(corpus, config, start_params(corpus, config)), np.geomspace(low, high,
+        steps), [], 0.0
     everlasting = (batch for _ in iter(int, 1) for batch in run.batches())
     with np.errstate(all="ignore"):
         for i, (rate, (x, y)) in enumerate(zip(rates, everlasting)):

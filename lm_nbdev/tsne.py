@@ -17,14 +17,18 @@ __all__ = ['MAX_EXACT', 'principal_axes', 'pca', 'squared_distances', 'perplexit
 def _points(X):
     "Points as a float64 array (N, D); raises `ValueError` in one sentence where they are none."
     X = np.asarray(X)
-    if X.ndim != 2 or X.size == 0 or X.dtype.kind not in "fiub": raise ValueError(f"Points are real numbers in N rows of D, not {X.dtype} of shape {X.shape}.")
+    if X.ndim != 2 or X.size == 0 or X.dtype.kind not in "fiub":
+        raise ValueError(f"Points are real numbers in N rows of D, not {X.dtype} of shape {X.shape}.")
     bad = np.flatnonzero(~np.isfinite(X).all(1))
-    if len(bad): raise ValueError(f"Point {bad[0]} holds a number that is not finite (there are {len(bad)} such points): leave them out, or look at where they come from.")
+    if len(bad):
+        raise ValueError(f"Point {bad[0]} holds a number that is not finite (there are {len(bad)} such points): "
+                         "leave them out, or look at where they come from.")
     return X.astype(np.float64)
 
 def principal_axes(X: np.ndarray,      # (N, D) points
                   ) -> tuple:          # (D,) mean, (R, D) axes, (R,) variances, largest first; R = min(N, D)
-    "The directions of most variance, by SVD; of the two signs, each axis has its largest number positive. Pearson (1901)."
+    """The directions of most variance, by SVD; of the two signs, each axis has its largest number positive. Pearson
+    (1901)."""
     X = _points(X); mean = X.mean(0)
     _, S, axes = np.linalg.svd(X - mean, full_matrices=False)
     largest = axes[np.arange(len(axes)), abs(axes).argmax(1)]
@@ -35,7 +39,8 @@ def pca(X: np.ndarray,           # (N, D) points
        ) -> np.ndarray:          # (N, num_dims), the direction of most variance first
     "Coordinates along the first principal axes. Raises `ValueError` for too many, or points that are not finite."
     X = _points(X)
-    if not 1 <= num_dims <= min(X.shape): raise ValueError(f"num_dims must be from 1 to {min(X.shape)} for points of shape {X.shape}, not {num_dims}.")
+    if not 1 <= num_dims <= min(X.shape):
+        raise ValueError(f"num_dims must be from 1 to {min(X.shape)} for points of shape {X.shape}, not {num_dims}.")
     mean, axes, _ = principal_axes(X)
     return (X - mean) @ axes[:int(num_dims)].T
 
@@ -63,7 +68,8 @@ def perplexities(P: np.ndarray,       # (N, M) rows that sum to 1
 def _newton(gap, perplexity, tolerance):
     "Rows exp(-beta gap), normalised, of the wanted perplexity; every row has fewer ties at gap 0 than that."
     P, todo, bracket = np.empty_like(gap), np.arange(len(gap)), np.tile([[-np.inf], [np.inf]], len(gap))
-    u = -np.log(np.partition(gap, int(np.ceil(perplexity)) - 1, axis=1)[:, int(np.ceil(perplexity)) - 1])        # log beta
+    # log beta
+    u = -np.log(np.partition(gap, int(np.ceil(perplexity)) - 1, axis=1)[:, int(np.ceil(perplexity)) - 1])
     for _ in range(200):
         beta = np.exp(u); p = np.exp(-beta[:, None] * gap); total = p.sum(1)
         mean = (p * gap).sum(1) / total; H = np.log(total) + beta * mean
@@ -77,14 +83,18 @@ def _newton(gap, perplexity, tolerance):
             step = np.where(step == 0, np.sign(error), np.clip(step, -2, 2))
             new = np.where((u + step > low) & (u + step < high), u + step, (low + high) / 2)
         todo, gap, u, bracket = todo[~done], gap[~done], new[~done], bracket[:, ~done]
-    raise DataError(f"The search for a perplexity of {perplexity} did not end for {len(todo)} points; their distances may be too extreme.")
+    raise DataError(f"The search for a perplexity of {perplexity} did not end for {len(todo)} points; "
+                    "their distances may be too extreme.")
 
 def neighbour_probabilities(D: np.ndarray,            # (n, M) squared distances to the others, without the point itself
                             perplexity: float,        # wanted number of neighbours, above 1 and below M
                             tolerance: float = 1e-7,  # largest error of the perplexity
                            ) -> tuple:                # (n, M) rows p(j | i), (n,) whether the perplexity could be reached
-    "Bell curves of equal perplexity for all points at once. Rows with as many ties for the smallest distance as wanted neighbours, or more, are uniform over them. Hinton and Roweis (2002)."
-    if not 1 < perplexity < D.shape[1]: raise ValueError(f"The perplexity must be above 1 and below the number of other points, {D.shape[1]}, not {perplexity}.")
+    """Bell curves of equal perplexity for all points at once. Rows with as many ties for the smallest distance as
+    wanted neighbours, or more, are uniform over them. Hinton and Roweis (2002)."""
+    if not 1 < perplexity < D.shape[1]:
+        raise ValueError(f"The perplexity must be above 1 and below the number of other points, {D.shape[1]}, "
+                         f"not {perplexity}.")
     nearest = D.min(1, keepdims=True); gap = D - nearest
     gap[gap <= 1e-9 * nearest] = 0                     # equal up to rounding
     ties = (gap == 0).sum(1); possible = ties < perplexity
@@ -99,13 +109,16 @@ def _check_map(X, perplexity):
     N = len(X)
     if N < 4: raise ValueError(f"A map needs at least 4 points, but there {'is' if N == 1 else 'are'} {N}.")
     if (X == X[0]).all(): raise ValueError(f"All {N} points are equal: there is nothing to map.")
-    if not (np.isfinite(perplexity) and 1 < perplexity < N / 3): raise ValueError(f"The perplexity must be above 1 and below a third of the number of points, {N / 3:.3g} for {N} points, not {perplexity:g}: try {max(1.2, N / 6):.2g}.")
+    if not (np.isfinite(perplexity) and 1 < perplexity < N / 3):
+        raise ValueError("The perplexity must be above 1 and below a third of the number of points, "
+                         f"{N / 3:.3g} for {N} points, not {perplexity:g}: try {max(1.2, N / 6):.2g}.")
     return True
 
 def affinities(X: np.ndarray,             # (N, D) points
                perplexity: float = 30.0,  # above 1 and below N / 3
               ) -> np.ndarray:            # (N, N) float64, symmetric, sums to 1, zero on the diagonal
-    "How much two points are neighbours, p_ij. Raises `ValueError` for points or a perplexity that will not do; warns of duplicates. van der Maaten and Hinton (2008)."
+    """How much two points are neighbours, p_ij. Raises `ValueError` for points or a perplexity that will not do; warns
+    of duplicates. van der Maaten and Hinton (2008)."""
     X = _points(X); N = len(X); _check_map(X, perplexity)
     P, unreached, rows = np.zeros((N, N)), 0, max(1, (1 << 21) // N)
     for a in range(0, N, rows):
@@ -113,7 +126,10 @@ def affinities(X: np.ndarray,             # (N, D) points
         rest = np.ones(D.shape, bool); rest[own - a, own] = False
         found, possible = neighbour_probabilities(D[rest].reshape(len(D), N - 1), perplexity)
         P[a:a + rows][rest] = found.ravel(); unreached += int((~possible).sum())
-    if unreached: warnings.warn(f"{unreached} of {N} points have {perplexity:g} or more others at one smallest distance (duplicates?), so no bell shows them only {perplexity:g}: they share their attention equally among those.", stacklevel=2)
+    if unreached:
+        warnings.warn(f"{unreached} of {N} points have {perplexity:g} or more others at one smallest distance "
+                      f"(duplicates?), so no bell shows them only {perplexity:g}: they share their attention "
+                      "equally among those.", stacklevel=2)
     return (P + P.T) / (2 * N)
 
 # %% ../nbs/09_tsne.ipynb #027b7441
@@ -131,7 +147,8 @@ def kl_divergence(P: np.ndarray,      # (N, N) affinities of the points
     return float((P[there] * np.log(P[there] / Q[there])).sum())
 
 def kl_gradient(P: np.ndarray, Y: np.ndarray) -> np.ndarray:       # (N, d)
-    "Derivative of `kl_divergence` by the map: 4 sum_j (p_ij - q_ij) w_ij (y_i - y_j). van der Maaten and Hinton (2008), eq. 5."
+    """Derivative of `kl_divergence` by the map: 4 sum_j (p_ij - q_ij) w_ij (y_i - y_j). van der Maaten and Hinton
+    (2008), eq. 5."""
     Q, W = similarities(Y)
     M = (P - Q) * W
     return 4 * (M.sum(1, keepdims=True) * Y - M @ Y)
@@ -187,7 +204,8 @@ class _Forces:
         self.left, self.right = np.ones((N, num_dims + 2), f), np.ones((num_dims + 2, N), f)
         self.y1, self.one, self.square = np.ones((N, num_dims + 1), f), np.ones(N, f), np.empty(N, f)
         self.w, self.pw = (np.empty((self.block, N), f) for _ in range(2))
-        self.pull, self.push, self.gradient = np.empty((N, num_dims + 1), f), np.empty((N, num_dims + 1), f), np.empty((N, num_dims), f)
+        self.pull, self.push, self.gradient = (np.empty((N, num_dims + 1), f), np.empty((N, num_dims + 1), f),
+                                               np.empty((N, num_dims), f))
 
     def __call__(self, Y, exaggeration=1.0, want_kl=False):
         "Gradient / 4 (N, d) in a buffer that the next call overwrites, and KL (None if not wanted)."
@@ -218,8 +236,10 @@ class _Mover:
 
     def __call__(self, Y, gradient, rate, momentum):
         v, g = self.velocity, self.gains
-        np.greater(gradient, 0, out=self.up); np.less(v, 0, out=self.down); np.equal(self.up, self.down, out=self.up)     # turned round
-        np.multiply(self.up, np.float32(-0.2), out=self.factor); self.factor += 1; g *= self.factor                       # 0.8 or 1
+        # turned round
+        np.greater(gradient, 0, out=self.up); np.less(v, 0, out=self.down); np.equal(self.up, self.down, out=self.up)
+        # 0.8 or 1
+        np.multiply(self.up, np.float32(-0.2), out=self.factor); self.factor += 1; g *= self.factor
         np.multiply(~self.up, np.float32(0.2), out=self.factor); g += self.factor; np.maximum(g, 0.01, out=g)
         v *= momentum; np.multiply(gradient, g, out=self.factor); self.factor *= rate; v += self.factor
         Y -= v
@@ -229,7 +249,8 @@ MAX_EXACT = 3000             # points; above, openTSNE is faster than all pairs
 
 @dataclass
 class TSNE:
-    "A map: `embedding` (N, num_dims), `kl` in nats, `history` (lists iteration, kl, gradient), how it was made and how it ended."
+    """A map: `embedding` (N, num_dims), `kl` in nats, `history` (lists iteration, kl, gradient), how it was made and
+    how it ended."""
     embedding: np.ndarray
     kl: float
     history: dict = field(default_factory=dict)
@@ -238,7 +259,8 @@ class TSNE:
     seconds: float = 0.0
     stopped: str = ""
 
-    def __repr__(self): return f"TSNE({len(self.embedding)} points in {self.embedding.shape[1]} dimensions, perplexity {self.perplexity:g}: KL {self.kl:.3f} nats, {self.method}, {self.seconds:.2f} s, {self.stopped})"
+    def __repr__(self):
+        return f"TSNE({len(self.embedding)} points in {self.embedding.shape[1]} dimensions, perplexity {self.perplexity:g}: KL {self.kl:.3f} nats, {self.method}, {self.seconds:.2f} s, {self.stopped})"
 
 def _descend(P, Y, num_iters, exaggeration, rate, progress):
     "The fast path: float32, KL every 50 steps; an interrupt keeps what there is."
@@ -246,14 +268,17 @@ def _descend(P, Y, num_iters, exaggeration, rate, progress):
     from tqdm.auto import tqdm
     Y = np.ascontiguousarray(Y - Y.mean(0), np.float32); forces, mover = _Forces(P, Y.shape[1]), _Mover(Y.shape)
     early, history, step = min(250, num_iters // 4), dict(iteration=[], kl=[], gradient=[]), 0
-    with tqdm(total=num_iters, desc="t-SNE", disable=not progress) as bar, threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+    with tqdm(total=num_iters, desc="t-SNE", disable=not progress) as bar, threadpool_limits(1,
+            "blas"), np.errstate(all="ignore"):
         try:
             for step in range(num_iters):
                 gradient, kl = forces(Y, exaggeration if step < early else 1.0, step % 50 == 0)
                 if kl is not None:
                     size = 4 * float(np.linalg.norm(gradient))
                     for key, value in zip(history, (step, kl, size)): history[key].append(value)
-                    if not np.isfinite(kl + size): raise ValueError(f"The map flew apart at step {step}: a learning rate of {rate / 4:.3g} is too large for {len(Y)} points, try {len(Y) / exaggeration / 4:.3g}.")
+                    if not np.isfinite(kl + size):
+                        raise ValueError(f"The map flew apart at step {step}: a learning rate of {rate / 4:.3g} is too "
+                                         f"large for {len(Y)} points, try {len(Y) / exaggeration / 4:.3g}.")
                     bar.update(step - bar.n); bar.set_postfix_str(f"KL {kl:.3f}")
                 mover(Y, gradient, rate, 0.5 if step < early else 0.8)
                 Y -= Y.mean(0)
@@ -265,7 +290,9 @@ def _descend(P, Y, num_iters, exaggeration, rate, progress):
 def _open_tsne(X, Y, perplexity, num_iters, exaggeration, seed, progress):
     "The same by openTSNE, for many points."
     try: from openTSNE import TSNE as Other
-    except ImportError: raise ValueError(f"{len(X):,} points are more than the {MAX_EXACT:,} for which all pairs are kept; for so many install openTSNE: pip install 'lm_nbdev[tsne]' (or ask for method='exact', and wait).") from None
+    except ImportError:
+        raise ValueError(f"{len(X):,} points are more than the {MAX_EXACT:,} for which all pairs are kept; for so many install openTSNE: "
+                         "pip install 'lm_nbdev[tsne]' (or ask for method='exact', and wait).") from None
     history, early = dict(iteration=[], kl=[], gradient=[]), min(250, num_iters // 4)
     def note(iteration, error, embedding):
         history["iteration"].append(iteration + (early if note.late else 0)); history["kl"].append(float(error)); note.late |= iteration >= early
@@ -285,12 +312,14 @@ def tsne(X: np.ndarray,                   # (N, D) points
          method: str = "auto",            # "exact", "openTSNE", or "auto": exact up to `MAX_EXACT` points
          progress: bool = None,           # show a bar; None: when it takes more than some seconds
         ) -> TSNE:
-    "A map that keeps neighbours. Raises `ValueError` in one sentence for points and settings that will not do. van der Maaten and Hinton (2008); start and rate: Kobak and Berens (2019), Belkina et al. (2019)."
+    """A map that keeps neighbours. Raises `ValueError` in one sentence for points and settings that will not do. van
+    der Maaten and Hinton (2008); start and rate: Kobak and Berens (2019), Belkina et al. (2019)."""
     began = time.perf_counter(); X = _points(X); N = len(X)
     if num_dims not in (1, 2, 3): raise ValueError(f"A map has 1, 2 or 3 dimensions, not {num_dims}.")
     num_iters = whole(num_iters, "num_iters")
     if not (np.isfinite(exaggeration) and exaggeration >= 1): raise ValueError(f"exaggeration must be at least 1, not {exaggeration}.")
-    if learning_rate is not None and not (np.isfinite(learning_rate) and learning_rate > 0): raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
+    if learning_rate is not None and not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate must be above 0, not {learning_rate}.")
     if method not in ("auto", "exact", "openTSNE"): raise ValueError(f"method must be 'auto', 'exact' or 'openTSNE', not {method!r}.")
     other = method == "openTSNE" or method == "auto" and N > MAX_EXACT and num_dims < 3
     P = None if other and _check_map(X, perplexity) else affinities(X, perplexity)
@@ -323,8 +352,10 @@ def neighbourhood_preservation(X: np.ndarray,     # (N, D) points
     a, b = _ranks(X), _ranks(Y)
     return float(((a <= k) & (b <= k)).sum() - len(X)) / (k * len(X))
 
-def trustworthiness(X: np.ndarray, Y: np.ndarray, k: int = 10) -> float:      # (N, D) points, (N, d) their map -> 0 to 1
-    "1 less the penalty for neighbours on the map that are none in truth, by how far down the list they stand; k below N / 2. Venna and Kaski (2001)."
+def trustworthiness(X: np.ndarray, Y: np.ndarray,
+                    k: int = 10) -> float:      # (N, D) points, (N, d) their map -> 0 to 1
+    """1 less the penalty for neighbours on the map that are none in truth, by how far down the list they stand; k
+    below N / 2. Venna and Kaski (2001)."""
     N = len(X); _check_k(X, Y, k, (N - 1) // 2)
     true = _ranks(X); false = np.maximum(true - k, 0)[_ranks(Y) <= k].sum()
     return float(1 - 2 * false / (N * k * (2 * N - 3 * k - 1)))
@@ -334,7 +365,8 @@ def class_separation(Y: np.ndarray,               # (V, d) a vector for each wor
                      classes: dict,               # {class: words}
                      k: int = 5,
                     ) -> float:                   # 0 to 1; nan without classes
-    "Mean share of a member's k nearest words that are of its class, relative to the most there can be; all words are candidates."
+    """Mean share of a member's k nearest words that are of its class, relative to the most there can be; all words are
+    candidates."""
     ranks, place, shares = _ranks(Y), {w: i for i, w in enumerate(vocab)}, []
     for words in classes.values():
         ids = [place[w] for w in words if w in place]
@@ -348,10 +380,13 @@ def word_maps(corpus,                        # words and contexts
               perplexity: float = None,      # None: 30, or a quarter of the words where they are few
               seed: int = 0,
              ) -> dict:                      # {name: ((V, 2) map, (V, D) vectors, a sentence)}, for `plots.interactive_map`
-    "Maps of words: t-SNE of each model's vectors (50 principal components if they have more) and of GloVe's. Raises `ValueError` for a model of another vocabulary."
+    """Maps of words: t-SNE of each model's vectors (50 principal components if they have more) and of GloVe's. Raises
+    `ValueError` for a model of another vocabulary."""
     V = corpus.vocab_size; perplexity = perplexity or min(30.0, max(1.2, V / 4)); vectors = dict(models)
     for name, E in models.items():
-        if len(E) != V: raise ValueError(f"The model {name!r} has {len(E)} words, but the corpus {corpus.name} has {V}: a map needs a model of the same vocabulary.")
+        if len(E) != V:
+            raise ValueError(f"The model {name!r} has {len(E)} words, but the corpus {corpus.name} has {V}: "
+                             "a map needs a model of the same vocabulary.")
     if glove:
         log_co = log_co_occurrence(corpus.train.inputs, V)
         vectors |= {f"GloVe, {d} numbers": train_glove(log_co, embedding_dim=d).W for d in (256, 2)}

@@ -36,7 +36,8 @@ def labelled(kind,                  # a widget class
              label: str,            # what stands beside it: never a word of a corpus
              **kwargs):             # for the widget
     "A widget with its label, wide enough to read both."
-    return kind(description=label, style={"description_width": "8.5em"}, layout=ipw.Layout(width="27em", max_width="98%"), **kwargs)
+    return kind(description=label, style={"description_width": "8.5em"},
+                layout=ipw.Layout(width="27em", max_width="98%"), **kwargs)
 
 def button(label: str, hint: str, css: str, then, **kwargs):
     "A button that calls `then()`."
@@ -48,9 +49,12 @@ def table_html(rows,                # lists of cells
                head=(),             # names of the columns
               ) -> str:             # HTML; every cell is escaped
     "A small table. Whatever the cells hold is shown as text."
-    side = lambda i: ("text-align:right;white-space:nowrap" if i else "text-align:left;overflow-wrap:anywhere") + ";padding:1px 12px 1px 0"
-    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i)}'>{escape(str(c))}</{tag}>" for i, c in enumerate(cells)) + "</tr>"
-    return "<table style='line-height:1.5'>" + (line(head, "th") if head else "") + "".join(line(r, "td") for r in rows) + "</table>"
+    side = (lambda i: ("text-align:right;white-space:nowrap" if i else "text-align:left;overflow-wrap:anywhere")
+            + ";padding:1px 12px 1px 0")
+    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i)}'>{escape(str(c))}</{tag}>"
+                                               for i, c in enumerate(cells)) + "</tr>"
+    return "<table style='line-height:1.5'>" + (line(head, "th") if head else "") + "".join(line(r, "td")
+        for r in rows) + "</table>"
 
 def png_bytes(fig) -> bytes:
     "A figure as PNG."
@@ -86,22 +90,29 @@ class Shown:
         return self._png
 
     def __repr__(self):
-        return (f"{self.kind}: {self.about}. It needs a notebook (JupyterLab, Jupyter Notebook 7, Colab) to be moved by hand; "
+        return (f"{self.kind}: {self.about}. It needs a notebook (JupyterLab, Jupyter Notebook 7, "
+                "Colab) to be moved by hand; "
                 f"from code, `.value` reads and sets its state and `.picture` is what it draws. Now: {self.value}")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         picture = base64.b64encode(plots.few_colours(self.picture, 64)).decode()          # it is stored in the notebook
         model = getattr(self.view, "_model_id", None) or self.view.model_id
-        return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": model}, "image/png": picture, "text/plain": repr(self)}
+        return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": model},
+                "image/png": picture, "text/plain": repr(self)}
 
 # %% ../nbs/11_playground.ipynb #21a962f9
 class Control(Shown):
     "A control: `value` reads and sets its state, `view` is its widget, `picture` what it draws, `close()` ends it."
-    def __init__(self, fields: dict, *columns):        # widgets with a `value`, by name; columns of widgets, left to right
+    def __init__(self, fields: dict,
+                 *columns):        # widgets with a `value`, by name; columns of widgets, left to right
         self.fields, self._lock, self._held, self._png, self._shown = fields, threading.RLock(), False, None, None
-        for name, field in fields.items(): field.add_class("lm-" + name.replace("_", "-")); field.observe(self._changed, "value")
-        self.columns = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0", flex="1 1 30em" if getattr(self, "image", None) in c else "0 1 30em")) for c in columns]
-        self.view = ipw.HBox(self.columns, layout=ipw.Layout(flex_flow="row wrap"))        # a picture takes what width there is, and goes below where there is little
+        for name, field in fields.items():
+            field.add_class("lm-" + name.replace("_", "-"))
+            field.observe(self._changed, "value")
+        self.columns = [ipw.VBox(list(c), layout=ipw.Layout(max_width="100%", margin="0 1.5em 0 0", flex="1 1 30em"
+            if getattr(self, "image", None) in c else "0 1 30em")) for c in columns]
+        # a picture takes what width there is, and goes below where there is little
+        self.view = ipw.HBox(self.columns, layout=ipw.Layout(flex_flow="row wrap"))
         self.view.add_class("lm-control"); self.view.add_class("lm-" + self.kind.replace("_", "-"))
 
     def _parts(self, *names):
@@ -153,7 +164,8 @@ class ArchitectureCounter(Live):
     kind, about = "architecture_counter", "the network drawn to scale, and its numbers counted"
     def __init__(self, V, T, D, H):
         slider = lambda label, value, high: labelled(ipw.IntSlider, label, value=min(value, high), min=1, max=high)
-        fields = {"V": slider("vocabulary V", V, 10_000), "T": slider("context T", T, 10), "D": slider("embedding D", D, 512), "H": slider("hidden units H", H, 2048)}
+        fields = {"V": slider("vocabulary V", V, 10_000), "T": slider("context T", T, 10),
+                  "D": slider("embedding D", D, 512), "H": slider("hidden units H", H, 2048)}
         self._parts("message", "image", "counts", "total")
         super().__init__(fields, [*fields.values(), self.total, self.counts, self.message], [self.image])
 
@@ -161,18 +173,23 @@ class ArchitectureCounter(Live):
         V, T, D, H = self.value.values()
         arch = Architecture(V, T, D, H); n = arch.num_params
         self.draw(plots.network_to_scale(arch), f"the five arrays to scale, {n:,} numbers")
-        self.counts.value = table_html([[name.replace("_", " "), str(arch.param_shapes[name]), f"{count:,}", f"{count / n:.1%}"] for name, count in arch.param_counts.items()], ["array", "shape", "numbers", "share"])
+        self.counts.value = table_html([[name.replace("_", " "), str(arch.param_shapes[name]), f"{count:,}",
+                                         f"{count / n:.1%}"] for name, count in arch.param_counts.items()],
+                                       ["array", "shape", "numbers", "share"])
         table = V ** (T + 1)
         times, cells = table / n, f"{table:,}" if table < 1e13 else f"{table:.2e}"
-        self.total.value = (f"<b>{n:,} parameters</b><br>{4 * n / 1e6:,.2f} MB in float32, {8 * n / 1e6:,.2f} MB in float64<br>"
-                            f"a table of all {T + 1}-grams: V<sup>{T + 1}</sup> = {cells} cells, " + (f"{times:,.0f} times as many" if 1.5 < times < 1e9 else f"{times:.2g} times as many"))
+        self.total.value = (f"<b>{n:,} parameters</b><br>{4 * n / 1e6:,.2f} MB in float32, "
+                            f"{8 * n / 1e6:,.2f} MB in float64<br>"
+                            f"a table of all {T + 1}-grams: V<sup>{T + 1}</sup> = {cells} cells, "
+                            + (f"{times:,.0f} times as many" if 1.5 < times < 1e9 else f"{times:.2g} times as many"))
 
 def architecture_counter(V: int = 250,     # vocabulary, to 10,000
                          T: int = 3,       # words of context, to 10
                          D: int = 16,      # embedding, to 512
                          H: int = 128,     # hidden units, to 2,048
                         ) -> Live:
-    "Turn the sizes of a network, and see it to scale: counts by array, shares, megabytes, and against a table of all (T+1)-grams."
+    """Turn the sizes of a network, and see it to scale: counts by array, shares, megabytes, and against a table of all
+    (T+1)-grams."""
     return ArchitectureCounter(V, T, D, H)
 
 # %% ../nbs/11_playground.ipynb #ec5630cd
@@ -180,7 +197,8 @@ class Worker(threading.Thread):
     "Runs `work(self)` beside the notebook; `hold()` waits while it is paused, and says whether to end."
     def __init__(self, kind: str, cell: str, work):
         super().__init__(daemon=True, name=f"lm_nbdev {kind}")
-        self.kind, self.cell, self.work, self.going, self.ending = kind, cell, work, threading.Event(), threading.Event()
+        self.kind, self.cell, self.work, self.going, self.ending = (kind, cell, work, threading.Event(),
+                                                                    threading.Event())
         self.going.set()
     def run(self):
         try: self.work(self)
@@ -209,7 +227,8 @@ class Working(Live):
         super().__init__(fields, *columns)
 
     @property
-    def running(self) -> bool: return self.worker is not None and self.worker.is_alive() and not self.worker.ending.is_set()
+    def running(self) -> bool:
+        return self.worker is not None and self.worker.is_alive() and not self.worker.ending.is_set()
     def start(self):
         "Begin the work, or go on after a pause."
         if self.running: self.worker.going.set(); return
@@ -232,25 +251,32 @@ def flat_points(vectors: np.ndarray,      # (V, D)
                ) -> tuple:                # (V, 2), and what the two directions are
     "Two numbers a word: as they are, or the two directions in which the vectors differ most (chapter 9)."
     X = np.asarray(vectors, np.float64)
-    if X.shape[1] == 1: return np.hstack([X, np.zeros_like(X) if biases is None else biases]), ("the number", "" if biases is None else "bias")
+    if X.shape[1] == 1:
+        return np.hstack([X, np.zeros_like(X) if biases is None else biases]), ("the number",
+            "" if biases is None else "bias")
     if X.shape[1] == 2: return X, ("first number", "second number")
     return pca(X, 2), ("first principal direction", "second principal direction")
 
 def show_glove(self):
     "Losses, map and neighbours of the vectors for the present settings."
     d, *rest = key = self._key()
-    runs = {k[0]: (g.history["train"][-1], g.history.get("valid", g.history["train"])[-1]) for k, g in self.runs.items() if list(k[1:]) == rest}
+    runs = {k[0]: (g.history["train"][-1], g.history.get("valid", g.history["train"])[-1]) for k, g in self.runs.items()
+            if list(k[1:]) == rest}
     g, vocab = self.runs.get(key), self.corpus.vocab
-    self.redraw((key, id(g), *runs.items()), lambda: plots.glove_panel(g.history if g else {}, runs, d), f"losses for d = {d}; {len(runs)} dimensions so far")
+    self.redraw((key, id(g), *runs.items()), lambda: plots.glove_panel(g.history if g else {}, runs, d),
+                f"losses for d = {d}; {len(runs)} dimensions so far")
     self.near.value = self.map.value = ""
-    self.summary.value = f"<b>d = {d}: {len(vocab) * (d + 1):,} numbers</b>" + (f"; loss {g.history['train'][-1]:,.0f}" if g else "; not trained with these settings yet")
+    self.summary.value = f"<b>d = {d}: {len(vocab) * (d + 1):,} numbers</b>" + (f"; loss {g.history['train'][-1]:,.0f}"
+        if g else "; not trained with these settings yet")
     if not g: return
     i = int(self.corpus.ids([self.value["word"].strip()])[0])
     near, far = neighbours(g.W, i, min(8, len(vocab) - 1))
-    self.near.value = table_html([[vocab[j], f"{x:.2f}"] for j, x in zip(near, far)], [f"nearest to {vocab[i]}", "distance"])
+    self.near.value = table_html([[vocab[j], f"{x:.2f}"] for j, x in zip(near, far)],
+                                 [f"nearest to {vocab[i]}", "distance"])
     points, axes = flat_points(g.W, g.b)
     named = np.argsort(-word_counts(self.corpus), kind="stable")[:40]
-    fig = plots.word_points(points, vocab, classes=self.corpus.examples.classes, chosen=i, near=list(near), named=list(named), axes=axes, title=f"words at their {d} numbers")
+    fig = plots.word_points(points, vocab, classes=self.corpus.examples.classes, chosen=i, near=list(near),
+                            named=list(named), axes=axes, title=f"words at their {d} numbers")
     self.map.value = picture_html(png_bytes(fig), f"map of the words, {vocab[i]} and its neighbours marked")
 
 # %% ../nbs/11_playground.ipynb #25b4a43a
@@ -259,12 +285,16 @@ class GloveExplorer(Working):
     def __init__(self, corpus, d, num_epochs, seed):
         self.corpus, self.num_epochs, self.seed, self.runs = corpus, num_epochs, seed, {}
         fields = {"d": labelled(ipw.IntSlider, "dimension d", value=d, min=1, max=300),
-                  "smoothing": labelled(ipw.FloatLogSlider, "smoothing", value=.5, base=10, min=-3, max=2, step=.1, readout_format=".3g"),
+                  "smoothing": labelled(ipw.FloatLogSlider, "smoothing", value=.5, base=10, min=-3, max=2, step=.1,
+                                        readout_format=".3g"),
                   "learning_rate": labelled(ipw.FloatSlider, "rate × V", value=.2, min=.01, max=1, step=.01),
-                  "word": labelled(ipw.Combobox, "a word", value=corpus.examples.words[0], options=tuple(corpus.vocab), continuous_update=True)}
-        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="10em", flex="1 1 auto")); self.bar.add_class("lm-bar")
+                  "word": labelled(ipw.Combobox, "a word", value=corpus.examples.words[0], options=tuple(corpus.vocab),
+                                   continuous_update=True)}
+        self.bar = ipw.IntProgress(max=20, layout=ipw.Layout(width="10em", flex="1 1 auto"))
+        self.bar.add_class("lm-bar")
         self._parts("message", "image", "map", "near", "summary")
-        row = ipw.HBox([button("Train", "fit vectors with these settings", "lm-train", self.start, button_style="primary"), button("Stop", "end training", "lm-stop", self.stop), self.bar])
+        row = ipw.HBox([button("Train", "fit vectors with these settings", "lm-train", self.start,
+                               button_style="primary"), button("Stop", "end training", "lm-stop", self.stop), self.bar])
         super().__init__(fields, [*fields.values(), row, self.summary, self.message, self.near], [self.image, self.map])
 
     def update(self): show_glove(self)
@@ -272,11 +302,13 @@ class GloveExplorer(Working):
     def work(self, worker):
         (d, smoothing, rate), c, V, g = self._key(), self.corpus, self.corpus.vocab_size, None
         table = log_co_occurrence(c.train.inputs, V, smoothing=smoothing)
-        held = log_co_occurrence(c.valid.inputs, V, smoothing=smoothing, scale=len(c.train) / len(c.valid)) if len(c.valid) else None
+        held = (log_co_occurrence(c.valid.inputs, V, smoothing=smoothing, scale=len(c.train) / len(c.valid))
+                if len(c.valid) else None)
         history = {}
         for i, epochs in enumerate(np.diff(np.linspace(0, self.num_epochs, 21).astype(int))):
             if worker.hold(): break
-            g = train_glove(table, held, embedding_dim=d, num_epochs=int(epochs), learning_rate=rate / V, init=g and (g.W, g.b), seed=self.seed)
+            g = train_glove(table, held, embedding_dim=d, num_epochs=int(epochs), learning_rate=rate / V, init=g
+                            and (g.W, g.b), seed=self.seed)
             history = {k: history.get(k, []) + v[bool(i):] for k, v in g.history.items()}
             g.history, self.bar.value = history, i + 1
         if g: self.runs[d, smoothing, rate] = g
@@ -284,7 +316,8 @@ class GloveExplorer(Working):
 
 def glove_explorer(corpus: Corpus, d: int = 2,        # the dimension to begin with
                    *, num_epochs: int = 500, seed: int = 1) -> Live:
-    "Choose a dimension, train GloVe, look at losses, map and neighbours; earlier dimensions are remembered and compared."
+    """Choose a dimension, train GloVe, look at losses, map and neighbours; earlier dimensions are remembered and
+    compared."""
     return GloveExplorer(corpus, d, num_epochs, seed)
 
 # %% ../nbs/11_playground.ipynb #92463c23
@@ -294,7 +327,8 @@ def entry_error(model: Model, inputs, targets,     # the network in some precisi
                 name: str, index: tuple,           # an array (or "softmax_inputs"), and the place in it
                 eps, analytic: float,              # the push, or several; the value to compare with
                ) -> tuple:                         # numerical value, relative error: numbers, or arrays for several pushes
-    "One entry's centred difference, with every number in the model's own precision, and how far the analytic one is from it."
+    """One entry's centred difference, with every number in the model's own precision, and how far the analytic one is
+    from it."""
     s, steps = _State(model.params, inputs, targets), np.atleast_1d(eps).astype(model.params.dtype)
     old = (s.z if name == "softmax_inputs" else getattr(model.params, name))[index]
     pushes = old + np.concatenate([steps, -steps]) - old               # what arrives of a push, after rounding
@@ -306,11 +340,13 @@ def entry_error(model: Model, inputs, targets,     # the network in some precisi
 def entry_name(corpus, name, index, inputs):
     "What an entry stands for, in words."
     word = lambda i: f"“{corpus.vocab[i]}”"
-    if name == "softmax_inputs": return f"the score of {word(index[1])} after “{' '.join(corpus.words(inputs[index[0]]))}”"
+    if name == "softmax_inputs":
+        return f"the score of {word(index[1])} after “{' '.join(corpus.words(inputs[index[0]]))}”"
     if name == "word_embedding_weights": return f"number {index[1]} of the embedding of {word(index[0])}"
     if name == "embed_to_hid_weights": return f"from number {index[1]} of the embedding layer to hidden unit {index[0]}"
     if name == "hid_bias": return f"the bias of hidden unit {index[0]}"
-    return f"the bias of {word(index[0])}" if name == "output_bias" else f"from hidden unit {index[1]} to the score of {word(index[0])}"
+    return (f"the bias of {word(index[0])}" if name == "output_bias"
+            else f"from hidden unit {index[1]} to the score of {word(index[0])}")
 
 # %% ../nbs/11_playground.ipynb #07321ff2
 def show_gradient(self):
@@ -318,12 +354,17 @@ def show_gradient(self):
     array, row, column, eps, precision, bug = self.value.values()
     g = self.gradient(array); index = (row, column)[:g.ndim]; analytic = float(g[index])
     model, key = self.models[precision], (array, index, precision, bug)
-    if key not in self._valleys: self._valleys = {key: entry_error(model, self.x, self.y, array, index, STEPS, analytic)[1]}     # only the present one is kept
+    # only the present one is kept
+    if key not in self._valleys:
+        self._valleys = {key: entry_error(model, self.x, self.y, array, index, STEPS, analytic)[1]}
     number, error = entry_error(model, self.x, self.y, array, index, eps, analytic)
-    self.draw(plots.valley_here(STEPS, self._valleys[key], eps, error), f"relative error {error:.1e} at a step of {eps:.1e}")
+    self.draw(plots.valley_here(STEPS, self._valleys[key], eps, error),
+              f"relative error {error:.1e} at a step of {eps:.1e}")
     self.entry.value = f"<b>{escape(array.replace('_', ' '))} [{', '.join(map(str, index))}]</b><br>{escape(entry_name(self.corpus, array, index, self.x))}"
-    verdict = "both are 0: this entry proves nothing" if analytic == number == 0 else "they agree" if error <= 1e-4 else "they do NOT agree"
-    self.values.value = table_html([["back-propagated", f"{analytic:.12g}"], [f"pushed by {eps:.2g}", f"{number:.12g}"], ["relative error", f"{error:.2e}"], ["verdict", verdict]])
+    verdict = ("both are 0: this entry proves nothing" if analytic == number == 0 else "they agree" if error <= 1e-4
+               else "they do NOT agree")
+    self.values.value = table_html([["back-propagated", f"{analytic:.12g}"], [f"pushed by {eps:.2g}", f"{number:.12g}"],
+                                    ["relative error", f"{error:.2e}"], ["verdict", verdict]])
 
 # %% ../nbs/11_playground.ipynb #b6c8d26e
 class GradientExplorer(Live):
@@ -333,7 +374,8 @@ class GradientExplorer(Live):
         self.models = {t: Model(model.params.astype(t), model.vocab) for t in ("float64", "float32")}
         same = model.arch.num_hid == model.arch.context_len * model.arch.embedding_dim
         drop = lambda label, options: labelled(ipw.Dropdown, label, options=options)
-        fields = {"array": drop("array", ["softmax_inputs", *model.arch.param_shapes]), "row": labelled(ipw.BoundedIntText, "row", min=0, max=0), "column": labelled(ipw.BoundedIntText, "column", min=0, max=0),
+        fields = {"array": drop("array", ["softmax_inputs", *model.arch.param_shapes]), "row": labelled(ipw.BoundedIntText, "row", min=0, max=0),
+                  "column": labelled(ipw.BoundedIntText, "column", min=0, max=0),
                   "eps": labelled(ipw.FloatLogSlider, "step ε", value=1e-4, base=10, min=-12, max=0, step=.25, readout_format=".1e"),
                   "precision": drop("precision", ["float64", "float32"]),
                   "bug": drop("planted bug", [("none", "none")] + [(text, key) for key, text in BUGS.items() if key != "transpose" or same])}
@@ -364,14 +406,16 @@ class GradientExplorer(Live):
 def gradient_explorer(model: Model, corpus: Corpus,      # the network to check; the corpus with its vocabulary
                       *, batch_size: int = 100,          # examples, the first of the training set
                      ) -> Live:
-    "Choose an entry of the gradient, a step, a precision, a bug: both values, their error, and the valley of errors with the step marked."
+    """Choose an entry of the gradient, a step, a precision, a bug: both values, their error, and the valley of errors
+    with the step marked."""
     same_vocabulary(model, corpus)
     return GradientExplorer(model, corpus, batch_size)
 
 # %% ../nbs/11_playground.ipynb #dae03666
 def kneser_ney(corpus: Corpus) -> KneserNey:
     "Counted once for each corpus."
-    if "kneser_ney" not in corpus.cache: corpus.cache["kneser_ney"] = KneserNey(min(4, corpus.context_len + 1)).fit(corpus.train, corpus.vocab_size)
+    if "kneser_ney" not in corpus.cache:
+        corpus.cache["kneser_ney"] = KneserNey(min(4, corpus.context_len + 1)).fit(corpus.train, corpus.vocab_size)
     return corpus.cache["kneser_ney"]
 
 def complete(text: str,              # what has been typed so far
@@ -399,14 +443,16 @@ def candidates(model: Model, corpus: Corpus,
     for w, n in seen.items(): text[corpus.vocab.index(w)] = n / total
     best = np.argsort(-np.maximum(np.maximum(net, kn), text), kind="stable")[:k]
     best = best[np.argsort(-net[best], kind="stable")]
-    return corpus.words(best), {"network": net[best], f"training text ({total:,}×)": text[best], "Kneser-Ney": kn[best]}, total
+    return corpus.words(best), {"network": net[best], f"training text ({total:,}×)": text[best],
+                                "Kneser-Ney": kn[best]}, total
 
 # %% ../nbs/11_playground.ipynb #8d8b0ca5
 def last_words(corpus: Corpus, text: str) -> str:
     "The last T words of what has been typed. Raises `UnknownWord` for any of its words, `ValueError` for too few."
     T, words = corpus.context_len, text.split()
     corpus.ids(words)
-    if len(words) < T: raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
+    if len(words) < T:
+        raise ValueError(f"The network looks at {T} words; there are {len(words)}: write {T - len(words)} more.")
     return " ".join(words[-T:])
 
 def show_next(self):
@@ -418,7 +464,9 @@ def show_next(self):
     self.redraw(context, lambda: plots.next_words(best, columns), f"what may follow {context}: " + ", ".join(best))
     self.offer(self.go_on, [(w, " ".join(words + [w]) + " ") for w in best])
     seen = find_occurrences(self.corpus, context)
-    self.occurrences.value = f"<b>{escape(context)}</b> " + (f"occurred {total:,}× in training, followed by " + escape(", ".join(f"{w} {n}×" for w, n in seen[:8])) + (" …" if len(seen) > 8 else "") if seen else "never occurred in training")
+    self.occurrences.value = f"<b>{escape(context)}</b> " + (f"occurred {total:,}× in training, followed by "
+        + escape(", ".join(f"{w} {n}×" for w, n in seen[:8])) + (" …" if len(seen) > 8 else "") if seen
+        else "never occurred in training")
 
 def show_words(self):
     "Neighbours of a word; the distance of two."
@@ -427,7 +475,8 @@ def show_words(self):
     if not word: return
     near = nearest_words(self.model, word, min(8, len(self.model.vocab) - 1), self.value["metric"])
     self.near.value = table_html([[w, f"{d:.3f}"] for w, d in near], [f"nearest to {word}", self.value["metric"]])
-    if other: self.apart.value = f"Euclidean distance of <b>{escape(word)}</b> and <b>{escape(other)}</b>: <b>{word_distance(self.model, word, other):.3f}</b>"
+    if other:
+        self.apart.value = f"Euclidean distance of <b>{escape(word)}</b> and <b>{escape(other)}</b>: <b>{word_distance(self.model, word, other):.3f}</b>"
 
 # %% ../nbs/11_playground.ipynb #8be291d0
 class QueryPanel(Live):
@@ -439,13 +488,16 @@ class QueryPanel(Live):
         pair = (e.pairs[0].split() if e.pairs else e.words[:2]) + ["", ""]
         combo = lambda label, value: labelled(ipw.Combobox, label, value=value, options=words, continuous_update=True)
         fields = {"context": labelled(ipw.Text, "text so far", value=context or e.contexts[0], continuous_update=True),
-                  "word": combo("a word", pair[0]), "other": combo("another word", pair[1]), "metric": labelled(ipw.Dropdown, "nearest by", options=["distance", "cosine"])}
+                  "word": combo("a word", pair[0]), "other": combo("another word", pair[1]),
+                  "metric": labelled(ipw.Dropdown, "nearest by", options=["distance", "cosine"])}
         fields["context"].layout.width = "36em"
-        self.suggest, self.go_on = self._buttons(6, "lm-suggest", "put this word in place"), self._buttons(8, "lm-next", "write this word on")
+        self.suggest, self.go_on = self._buttons(6, "lm-suggest", "put this word in place"), self._buttons(8, "lm-next",
+            "write this word on")
         undo = button("⌫ last word", "take the last word away", "lm-undo", self.undo)
         self._parts("message", "image", "occurrences", "near", "apart")
         wrap = lambda *b: ipw.HBox(list(b), layout=ipw.Layout(flex_flow="row wrap", max_width="40em"))
-        super().__init__(fields, [fields["context"], wrap(*self.suggest), self.message, wrap(*self.go_on, undo), self.image, self.occurrences],
+        super().__init__(fields, [fields["context"], wrap(*self.suggest), self.message, wrap(*self.go_on, undo),
+                                  self.image, self.occurrences],
                          [fields["word"], fields["other"], fields["metric"], self.apart, self.near])
 
     def _buttons(self, n, css, hint):
@@ -468,7 +520,8 @@ class QueryPanel(Live):
 def query_panel(model: Model, corpus: Corpus,     # a network and the text that it learned from
                 context: str = None,              # to begin with
                ) -> Live:
-    "Ask freely: next words beside the training text's and Kneser-Ney's, a sentence written on by clicking, nearest words, distances."
+    """Ask freely: next words beside the training text's and Kneser-Ney's, a sentence written on by clicking, nearest
+    words, distances."""
     same_vocabulary(model, corpus)
     return QueryPanel(model, corpus, context)
 
@@ -479,27 +532,33 @@ SIZES = ("embedding_dim", "num_hid", "batch_size", "learning_rate", "epochs")
 def reference_lines(corpus: Corpus) -> dict:      # {name: (nats, colour)}
     "What there is to beat on validation: Kneser-Ney, the original's figure, the entropy where it is known."
     lines = {"Kneser-Ney": (kneser_ney(corpus).evaluate(corpus.valid.inputs, corpus.valid.targets), "kn")}
-    if corpus.name == "toronto" and corpus.split in ("original", "as given"): lines["the original"] = (2.772, "original")
+    if corpus.name == "toronto" and corpus.split in ("original", "as given"):
+        lines["the original"] = (2.772, "original")
     if corpus.entropy is not None: lines["entropy"] = (corpus.entropy, "entropy")
     return lines
 
 def show_training(self):
     "Curves, and what the network says about the typed context at this moment."
     h, total = self.curves, max(self.total, 1)
-    self.redraw((len(h["step"]), len(h["valid_step"]), total, *self.lines), lambda: plots.live_curves(h, self.lines, total), f"cross-entropy over {total:,} steps")
+    self.redraw((len(h["step"]), len(h["valid_step"]), total, *self.lines),
+                lambda: plots.live_curves(h, self.lines, total), f"cross-entropy over {total:,} steps")
     self.bar.max, self.bar.value = total, h["step"][-1] if h["step"] else 0
     best = f"; best validation {min(h['valid_ce']):.3f} nats" if h["valid_ce"] else ""
-    self.state.value = f"<b>{escape(self.status)}</b>" + (f", step {h['step'][-1]:,} of {total:,}" if h["step"] else "") + best
+    self.state.value = f"<b>{escape(self.status)}</b>" + (f", step {h['step'][-1]:,} of {total:,}" if h["step"]
+                                                          else "") + best
     self.said.value = ""
     context = last_words(self.corpus, self.value["context"])
     if self.model is None: self.said.value = "The network's answers appear here when it trains."; return
     said = predict_next_word(self.model, context, min(8, self.corpus.vocab_size))
-    self.said.value = table_html([[w, f"{p:.3f}", "█" * round(20 * p)] for w, p in said], [context + " …", "probability"])
+    self.said.value = table_html([[w, f"{p:.3f}", "█" * round(20 * p)] for w, p in said],
+                                 [context + " …", "probability"])
 
 # %% ../nbs/11_playground.ipynb #e8ea6f90
 class Trains(Working):
     "What can be done with training: start, pause, stop, reset."
-    def _clear(self): self.curves, self.total, self.status, self._drawn = {k: [] for k in ("step", "train_ce", "valid_step", "valid_ce")}, 0, "ready", 0.0
+    def _clear(self):
+        self.curves, self.total, self.status, self._drawn = {k: [] for k in ("step", "train_ce", "valid_step",
+            "valid_ce")}, 0, "ready", 0.0
     def chosen(self): name = self.fields["recipe"].value; return self.config if name == "given" else RECIPES[name]()
     def settings(self) -> TrainConfig:
         "The recipe with the present sizes."
@@ -520,17 +579,23 @@ class Trains(Working):
         steps = -(-len(c.train) // config.batch_size)
         self.total = steps * config.epochs
         try:
-            result = train(c, replace(config, eval_every=config.eval_every or max(1, steps // 3)), progress=False, callback=partial(self._tell, worker), callback_every=10)
+            result = train(c, replace(config, eval_every=config.eval_every or max(1, steps // 3)), progress=False,
+                           callback=partial(self._tell, worker), callback_every=10)
             if worker is self.worker: self.result, self.model, self.status = result, result.model, result.stopped
         finally:
-            if worker is self.worker: self.status = "ended" if self.status == "training" else self.status; self.refresh()
+            if worker is self.worker:
+                self.status = "ended" if self.status == "training" else self.status
+                self.refresh()
 
     def _tell(self, worker, now):
         "Called by `train` every few steps: note, show from time to time, wait while paused."
         if worker is not self.worker: return True
         h = self.curves; h["step"].append(now.step); h["train_ce"].append(now.train_ce)
         if now.validated: h["valid_step"].append(now.step); h["valid_ce"].append(now.valid_ce)
-        if time.perf_counter() - self._drawn > .5: self.model = now.model(); self.refresh(); self._drawn = time.perf_counter()
+        if time.perf_counter() - self._drawn > .5:
+            self.model = now.model()
+            self.refresh()
+            self._drawn = time.perf_counter()
         return worker.hold()
 
 # %% ../nbs/11_playground.ipynb #b6bc3ce0
@@ -540,15 +605,21 @@ class TrainingDashboard(Trains):
         self.corpus, self.config, self.model, self.result, self.lines = corpus, config, None, None, {}
         whole = lambda label, value, high: labelled(ipw.IntSlider, label, value=value, min=1, max=high)
         fields = {"recipe": labelled(ipw.Dropdown, "recipe", options=["given", *RECIPES]),
-                  "embedding_dim": whole("embedding D", config.embedding_dim, 256), "num_hid": whole("hidden units H", config.num_hid, 1024), "batch_size": whole("batch", config.batch_size, 2000),
-                  "learning_rate": labelled(ipw.FloatLogSlider, "learning rate", value=config.learning_rate, base=10, min=-5, max=1, step=.1, readout_format=".2g"),
-                  "epochs": whole("epochs", config.epochs, 100), "context": labelled(ipw.Text, "context", value=context or corpus.examples.contexts[0], continuous_update=True)}
+                  "embedding_dim": whole("embedding D", config.embedding_dim, 256),
+                  "num_hid": whole("hidden units H", config.num_hid, 1024),
+                  "batch_size": whole("batch", config.batch_size, 2000),
+                  "learning_rate": labelled(ipw.FloatLogSlider, "learning rate", value=config.learning_rate, base=10,
+                                            min=-5, max=1, step=.1, readout_format=".2g"),
+                  "epochs": whole("epochs", config.epochs, 100), "context": labelled(ipw.Text, "context", value=context
+                  or corpus.examples.contexts[0], continuous_update=True)}
         fields["recipe"].observe(self._recipe, "value")
         actions = {"start": self.start, "pause": self.pause, "stop": self.stop, "reset": self.reset}
-        self.buttons = {n: button(n.capitalize(), f"{n} training", f"lm-{n}", then, button_style="primary" if n == "start" else "") for n, then in actions.items()}
+        self.buttons = {n: button(n.capitalize(), f"{n} training", f"lm-{n}", then, button_style="primary"
+                                  if n == "start" else "") for n, then in actions.items()}
         self.bar = ipw.IntProgress(layout=ipw.Layout(width="27em")); self.bar.add_class("lm-bar")
         self._parts("message", "image", "state", "said"); self._clear()
-        super().__init__(fields, [*fields.values(), ipw.HBox(list(self.buttons.values())), self.bar, self.state, self.message], [self.image, self.said])
+        super().__init__(fields, [*fields.values(), ipw.HBox(list(self.buttons.values())), self.bar, self.state,
+                                  self.message], [self.image, self.said])
 
     def _recipe(self, change):
         "A recipe brings its own sizes and rate."
@@ -561,7 +632,8 @@ def training_dashboard(corpus: Corpus,                       # what to learn fro
                        config: TrainConfig = TrainConfig(),  # the recipe to begin with
                        context: str = None,                  # what to continue while it learns
                       ) -> Live:
-    "Train a network before your eyes: start, pause, stop, reset; curves beside what there is to beat; its answers while it learns. `.result` is what `train` returned."
+    """Train a network before your eyes: start, pause, stop, reset; curves beside what there is to beat; its answers
+    while it learns. `.result` is what `train` returned."""
     return TrainingDashboard(corpus, config, context)
 
 # %% ../nbs/11_playground.ipynb #37b8cfd6
@@ -573,18 +645,25 @@ def named_vectors(models,                # a Model, a Glove, or a dict of them b
     if not models: raise ValueError("embedding_map needs at least one model.")
     lists = [m.vocab for m in models.values() if isinstance(m, Model)] + ([list(vocab)] if vocab is not None else [])
     if not lists: raise ValueError("GloVe's vectors do not know their words: give vocab=corpus.vocab, or corpus=.")
-    vectors = {name: np.asarray(m.params.word_embedding_weights if isinstance(m, Model) else m.W, np.float64) for name, m in models.items()}
-    if any(list(l) != list(lists[0]) for l in lists) or any(len(X) != len(lists[0]) for X in vectors.values()): raise ValueError("The models have different vocabularies, so they do not fit on one map.")
+    vectors = {name: np.asarray(m.params.word_embedding_weights if isinstance(m, Model) else m.W, np.float64)
+               for name, m in models.items()}
+    if any(list(l) != list(lists[0]) for l in lists) or any(len(X) != len(lists[0]) for X in vectors.values()):
+        raise ValueError("The models have different vocabularies, so they do not fit on one map.")
     return vectors, list(lists[0])
 
 def plotly_graph(click):                 # called with the number of the word that was clicked
     "A map with hover, zoom and click where plotly (the extra `lab`) can be used; else None."
-    if "google.colab" in sys.modules or not all(importlib.util.find_spec(m) for m in ("plotly", "anywidget")) or int(ipw.__version__.split(".")[0]) < 8: return None
+    if ("google.colab" in sys.modules or not all(importlib.util.find_spec(m) for m in ("plotly", "anywidget"))
+            or int(ipw.__version__.split(".")[0]) < 8):
+        return None
     try: import plotly.graph_objects as go; graph = go.FigureWidget()
     except ImportError: return None
     for size, symbol in ((7, "circle"), (14, "circle-open"), (18, "star")):
-        graph.add_scatter(x=[], y=[], mode="markers+text", text=[], textposition="top center", hoverinfo="text", marker={"size": size, "symbol": symbol, "color": "#D55E00" if size == 18 else "black"})
-    graph.update_layout(width=640, height=540, template="simple_white", showlegend=False, dragmode="pan", margin=dict(l=10, r=10, t=30, b=10), hoverlabel=dict(align="left", bgcolor="white", font_color="black"))
+        graph.add_scatter(x=[], y=[], mode="markers+text", text=[], textposition="top center", hoverinfo="text",
+                          marker={"size": size, "symbol": symbol, "color": "#D55E00" if size == 18 else "black"})
+    graph.update_layout(width=640, height=540, template="simple_white", showlegend=False, dragmode="pan",
+                        margin=dict(l=10, r=10, t=30, b=10),
+                        hoverlabel=dict(align="left", bgcolor="white", font_color="black"))
     graph.update_xaxes(visible=False); graph.update_yaxes(visible=False)
     graph._config = {"scrollZoom": True, "displaylogo": False}
     graph.data[0].on_click(lambda trace, points, state: points.point_inds and click(points.point_inds[0]))
@@ -599,10 +678,13 @@ def class_colours(vocab, classes):
 
 def show_graph(graph, points, vocab, colours, hover, chosen, near):
     "Fill plotly's map; words are escaped, for plotly reads some HTML."
-    words = [escape(w) for w in vocab]; pick = lambda ids: dict(x=points[ids, 0], y=points[ids, 1], text=[f"<b>{words[i]}</b>" for i in ids])
-    beside = [c if i != chosen and i not in near else "rgba(0,0,0,0)" for i, c in enumerate(colours)]        # they are named in bold
+    words = [escape(w) for w in vocab]
+    pick = lambda ids: dict(x=points[ids, 0], y=points[ids, 1], text=[f"<b>{words[i]}</b>" for i in ids])
+    # they are named in bold
+    beside = [c if i != chosen and i not in near else "rgba(0,0,0,0)" for i, c in enumerate(colours)]
     with graph.batch_update():
-        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=words if len(words) <= 300 else None, hovertext=hover, marker_color=colours, textfont={"size": 9, "color": beside})
+        graph.data[0].update(x=points[:, 0], y=points[:, 1], text=words if len(words) <= 300 else None, hovertext=hover,
+                             marker_color=colours, textfont={"size": 9, "color": beside})
         graph.data[1].update(**pick(list(near))); graph.data[2].update(**pick([chosen] if chosen is not None else []))
 
 def show_map(self):
@@ -612,15 +694,21 @@ def show_map(self):
     problem, self.list.value = None, ""
     if search.strip():
         try:
-            chosen = int(word_ids([search.strip()], vocab)[0]); near, far = neighbours(X, chosen, min(k, len(vocab) - 1)); near = list(near)
-            self.list.value = table_html([[vocab[j], f"{d:.3f}"] for j, d in zip(near, far)], [f"nearest to {vocab[chosen]}", "distance"])
+            chosen = int(word_ids([search.strip()], vocab)[0])
+            near, far = neighbours(X, chosen, min(k, len(vocab) - 1))
+            near = list(near)
+            self.list.value = table_html([[vocab[j], f"{d:.3f}"] for j, d in zip(near, far)],
+                                         [f"nearest to {vocab[chosen]}", "distance"])
         except UnknownWord as e: problem = e
     done = self.maps.get((name, perplexity, seed))
     points, note = flat_points(X)[0], f"{name}: directions of most variance"
-    if layout == "t-SNE" and done is not None: points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:.3g}, seed {seed}, KL {done.kl:.3f} nats"
+    if layout == "t-SNE" and done is not None:
+        points, note = done.embedding, f"{name}: t-SNE, perplexity {perplexity:.3g}, seed {seed}, KL {done.kl:.3f} nats"
     elif layout == "t-SNE": note += " (press Lay out for t-SNE)"
-    self.note.value = escape(note) + "&emsp;" + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>" for n, c in self.key.items())
-    self.latest = partial(plots.word_points, points, vocab, classes=self.classes, chosen=chosen, near=near, named=list(range(min(60, len(vocab)))), title=note)
+    self.note.value = escape(note) + "&emsp;" + " ".join(f"<span style='color:{c}'>●&nbsp;{escape(n)}</span>"
+                                                         for n, c in self.key.items())
+    self.latest = partial(plots.word_points, points, vocab, classes=self.classes, chosen=chosen, near=near,
+                          named=list(range(min(60, len(vocab)))), title=note)
     if self.graph is None: self.redraw((note, chosen, *near), self.latest, note)
     else: self._png = None; show_graph(self.graph, points, vocab, self.colours, self.hover(name), chosen, near)
     if problem: raise problem
@@ -629,17 +717,23 @@ def show_map(self):
 class EmbeddingMap(Working):
     kind, about = "embedding_map", "a map of all words, to search, hover and click"
     def __init__(self, vectors, vocab, classes, interactive):
-        self.vectors, self.vocab, self.classes, self.maps, self._hover, self.latest = vectors, vocab, classes, {}, {}, None
+        self.vectors, self.vocab, self.classes, self.maps, self._hover, self.latest = (vectors, vocab,
+            classes, {}, {}, None)
         self.colours, self.key = class_colours(vocab, classes)
         self.graph, self.over = None, False
         most = max(2.0, min(100.0, (len(vocab) - 1) / 3 - 1))
-        fields = {"model": labelled(ipw.Dropdown, "model", options=list(vectors)), "layout": labelled(ipw.Dropdown, "layout", options=["PCA", "t-SNE"]),
-                  "perplexity": labelled(ipw.FloatSlider, "perplexity", value=min(30.0, most), min=2, max=most, step=1), "seed": labelled(ipw.BoundedIntText, "seed", min=0, max=9999),
-                  "search": labelled(ipw.Combobox, "search a word", options=tuple(vocab), continuous_update=True), "k": labelled(ipw.IntSlider, "neighbours", value=8, min=1, max=20)}
+        fields = {"model": labelled(ipw.Dropdown, "model", options=list(vectors)),
+                  "layout": labelled(ipw.Dropdown, "layout", options=["PCA", "t-SNE"]),
+                  "perplexity": labelled(ipw.FloatSlider, "perplexity", value=min(30.0, most), min=2, max=most, step=1),
+                  "seed": labelled(ipw.BoundedIntText, "seed", min=0, max=9999),
+                  "search": labelled(ipw.Combobox, "search a word", options=tuple(vocab), continuous_update=True),
+                  "k": labelled(ipw.IntSlider, "neighbours", value=8, min=1, max=20)}
         self._parts("message", "image", "note", "list")
-        row = ipw.HBox([button("Lay out", "t-SNE with these settings", "lm-layout-button", self.start, button_style="primary")])
+        row = ipw.HBox([button("Lay out", "t-SNE with these settings", "lm-layout-button", self.start,
+                               button_style="primary")])
         super().__init__(fields, [*fields.values(), row, self.message, self.list], [self.note, self.image])
-        self.loading = threading.Thread(target=self._load, daemon=True, name="plotly for embedding_map")       # plotly takes a second or two to import: the picture is there before
+        # plotly takes a second or two to import: the picture is there before
+        self.loading = threading.Thread(target=self._load, daemon=True, name="plotly for embedding_map")
         if interactive: self.loading.start()
         if interactive and "plotly.basewidget" in sys.modules: self.loading.join()
 
@@ -661,7 +755,11 @@ class EmbeddingMap(Working):
         if not worker.hold(): self.value = {"layout": "t-SNE"}
     def hover(self, name):
         "What the mouse shows for each word: its nearest words."
-        if name not in self._hover: self._hover[name] = [escape(w) + "<br>" + escape(", ".join(self.vocab[j] for j in neighbours(self.vectors[name], i, min(6, len(self.vocab) - 1))[0])) for i, w in enumerate(self.vocab)]
+        if name not in self._hover:
+            self._hover[name] = [escape(w) + "<br>"
+                                 + escape(", ".join(self.vocab[j]
+                                 for j in neighbours(self.vectors[name], i, min(6, len(self.vocab) - 1))[0]))
+                                 for i, w in enumerate(self.vocab)]
         return self._hover[name]
     @property
     def picture(self):
@@ -675,7 +773,8 @@ def embedding_map(models,                      # a Model, a Glove, or a dict of 
                   corpus: Corpus = None,       # brings words for GloVe, and classes to colour
                   *, vocab: list = None, interactive: bool = True,
                  ) -> Live:
-    "Words on a map: PCA at once, t-SNE on request; search, hover and click (with plotly, the extra `lab`), neighbours, classes in colours."
+    """Words on a map: PCA at once, t-SNE on request; search, hover and click (with plotly, the extra `lab`),
+    neighbours, classes in colours."""
     vectors, words = named_vectors(models, vocab if vocab is not None or corpus is None else corpus.vocab)
     known = set(words); classes = corpus.examples.classes if corpus is not None and corpus.examples else {}
     return EmbeddingMap(vectors, words, {n: [w for w in ws if w in known] for n, ws in classes.items()}, interactive)

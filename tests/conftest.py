@@ -4,7 +4,8 @@ import os
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("course", deadline=None)          # how busy the machine is says nothing about what must hold
+# how busy the machine is says nothing about what must hold
+hypothesis.settings.register_profile("course", deadline=None)
 hypothesis.settings.load_profile("course")
 
 

@@ -7,15 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SECONDS, MEGABYTES = 5, 1024
-_FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn", "socket.connect", "socket.getaddrinfo", "ctypes.dlopen", "code.__new__", "pickle.find_class")
+_FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn",
+              "socket.connect", "socket.getaddrinfo", "ctypes.dlopen", "code.__new__", "pickle.find_class")
 _seen, _on = [], [False]
 
 
-def _loaded(library): return bool(library) and Path(os.fsdecode(library)).is_absolute() and os.fsdecode(library) in Path("/proc/self/maps").read_text()         # threadpoolctl asks the libraries that are there
+# threadpoolctl asks the libraries that are there
+def _loaded(library):
+    return (bool(library) and Path(os.fsdecode(library)).is_absolute()
+            and os.fsdecode(library) in Path("/proc/self/maps").read_text())
 
 
 def _watch(event, args):
-    if _on[0] and (event in _FORBIDDEN and not (event == "ctypes.dlopen" and _loaded(args[0])) or event == "compile" and args[1] == "<string>"): _seen.append((event, str(args)[:200]))
+    if _on[0] and (event in _FORBIDDEN and not (event == "ctypes.dlopen" and _loaded(args[0])) or event == "compile"
+                   and args[1] == "<string>"):
+        _seen.append((event, str(args)[:200]))
 
 
 sys.addaudithook(_watch)                     # a hook can't be taken away again, so it can be turned off
@@ -62,7 +68,9 @@ def damage(rng, raw, most=4):
         elif how == 2: del raw[i:]
         elif how == 3: del raw[i:i + rng.randint(1, 8)]
         elif how == 4: raw[i:i] = raw[max(0, i - 9):i]
-        elif how == 5: raw[i:i + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\1\0\0\0"])
+        elif how == 5:
+            raw[i:i + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\xff\xff\xff\x7f",
+                                       b"\0\0\0\0", b"\1\0\0\0"])
         else: j = rng.randrange(len(raw)); raw[j:j] = raw[i:i + rng.randint(1, 16)]
     return bytes(raw)
 
@@ -70,4 +78,5 @@ def damage(rng, raw, most=4):
 def is_sentence(error):
     "Whether an error's message is one sentence for people, not Python's inside."
     text = str(error)
-    return 15 <= len(text) <= 3000 and text.endswith((".", "download toronto", "pip install scipy", "sotu")) and "object at 0x" not in text
+    return (15 <= len(text) <= 3000 and text.endswith((".", "download toronto", "pip install scipy", "sotu"))
+            and "object at 0x" not in text)

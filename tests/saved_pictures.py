@@ -20,7 +20,9 @@ def main(paths):
         views = live_views(nb)
         for output in views: del output["data"][VIEW]
         for cell in nb.cells:                            # what was a bar has nothing left but "0%"
-            if "outputs" in cell: cell.outputs = [o for o in cell.outputs if not any(o is v and "image/png" not in v["data"] for v in views)]
+            if "outputs" in cell:
+                cell.outputs = [o for o in cell.outputs if not any(o is v and "image/png" not in v["data"]
+                                                                   for v in views)]
         if views:
             nb.metadata.pop("widgets", None)
             nbformat.write(nb, path)

@@ -15,7 +15,8 @@ each = pytest.mark.parametrize("path", CHAPTERS, ids=[p.stem for p in CHAPTERS])
 
 
 def cells(path, kind):
-    return [dict(c, source="".join(c["source"])) for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == kind]
+    return [dict(c, source="".join(c["source"])) for c in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if c["cell_type"] == kind]
 
 
 def prose(path):
@@ -29,7 +30,8 @@ def decimals_not_marked(text):
     and versions and equations are names."""
     found = []
     for paragraph in re.split(r"\n\s*\n|\n(?=[-*|] )", text):
-        if re.search(r"\bquoted?\b", paragraph) or re.match(r"\*\*\d+\.\*\*", paragraph): continue       # what an exercise supposes is no claim
+        # what an exercise supposes is no claim
+        if re.search(r"\bquoted?\b", paragraph) or re.match(r"\*\*\d+\.\*\*", paragraph): continue
         paragraph = re.sub(r"^\*\*\d+\.\d+\*\*|\b(?:eq\.|[Ee]quation|[Vv]ersion|NumPy|Python|[Pp]art|[Ee]xercise|[Tt]ask|section)\s+\d+(?:\.\d+)+", "", paragraph, flags=re.M)
         found += re.findall(r"\d+\.\d+", paragraph)
     return found
@@ -41,7 +43,8 @@ def letters(source):
     used = set()
     for formula in re.findall(r"\$\$.*?\$\$|\$[^$\n]+\$", text, flags=re.S):
         formula = re.sub(r"\\(?:text|operatorname|mathrm|label|tag)\*?\{[^}]*\}|\\(?:begin|end)\{[^}]*\}", " ", formula)
-        greek = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ", "sigma": "σ", "mu": "μ", "tau": "τ", "pi": "π", "rho": "ρ", "phi": "φ"}
+        greek = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "eta": "η",
+                 "theta": "θ", "lambda": "λ", "sigma": "σ", "mu": "μ", "tau": "τ", "pi": "π", "rho": "ρ", "phi": "φ"}
         used |= {greek[w] for w in re.findall(r"\\([a-z]+)", formula) if w in greek}
         used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", formula)))
     text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", "", text, flags=re.S)
@@ -62,7 +65,9 @@ def test_no_decimal_number_in_prose(path):
 
 @each
 def test_letters_are_in_the_table_of_symbols(path):
-    known = set(re.findall(r"[^\W\d_]", " ".join(line.split("|")[1] for line in SYMBOLS.splitlines() if line.startswith("| ")))) | {"e", "d"}
+    known = set(re.findall(r"[^\W\d_]",
+                           " ".join(line.split("|")[1] for line in SYMBOLS.splitlines()
+                                    if line.startswith("| ")))) | {"e", "d"}
     used = set().union(*(letters(c["source"]) for c in cells(path, "markdown")))
     assert used <= known, f"not in docs/symbols.md: {sorted(used - known)}"
 
@@ -70,27 +75,36 @@ def test_letters_are_in_the_table_of_symbols(path):
 @each
 def test_outputs_are_stored_and_hold_no_error(path):
     for c in cells(path, "code"):
-        assert not any(o["output_type"] == "error" for o in c["outputs"]), f"an error is stored under: {c['source'][:80]}"
+        assert not any(o["output_type"] == "error" for o in c["outputs"]), (
+            f"an error is stored under: {c['source'][:80]}")
         code = "\n".join(line for line in c["source"].splitlines() if not line.startswith(("%", "!")))
         body = ast.parse(code).body
-        shows = [n for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and ast.unparse(n.value.func).split(".")[-1] in ("print", "Markdown", "HTML", "display")]
-        shows += [n for n in body[-1:] if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and ast.unparse(n.value.func).startswith("plots.") and "use_style" not in ast.unparse(n)]
-        shows += [n for n in body if isinstance(n, ast.With) and ast.unparse(n.items[0].context_expr).startswith("check(")]
-        if shows and not c["source"].startswith("#| slow"): assert c["outputs"], f"no output is stored under: {c['source'][:80]}"
+        shows = [n for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)
+                 and ast.unparse(n.value.func).split(".")[-1] in ("print", "Markdown", "HTML", "display")]
+        shows += [n for n in body[-1:] if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)
+                  and ast.unparse(n.value.func).startswith("plots.") and "use_style" not in ast.unparse(n)]
+        shows += [n for n in body if isinstance(n, ast.With)
+                  and ast.unparse(n.items[0].context_expr).startswith("check(")]
+        if shows and not c["source"].startswith("#| slow"):
+            assert c["outputs"], f"no output is stored under: {c['source'][:80]}"
     text = path.read_text(encoding="utf-8")
     assert len(text.encode()) < 1e6, "a chapter must stay under 1 MB"
-    assert not re.search(r"/(?:root|home|tmp|work|Users)/\w|/\.pyenv/", re.sub(r'"image/png": "[^"]*"', "", text)), "a path of somebody's machine is in it"
+    assert not re.search(r"/(?:root|home|tmp|work|Users)/\w|/\.pyenv/", re.sub(r'"image/png": "[^"]*"', "",
+        text)), "a path of somebody's machine is in it"
 
 
 @each
 def test_form_of_a_chapter(path):
     texts = [c["source"] for c in cells(path, "markdown")]
     number = int(path.stem[:2])
-    assert texts[0].startswith(f"# {number} · ") and "*By the end of this chapter" in texts[0] and "**What you will build:**" in texts[0]
+    assert (texts[0].startswith(f"# {number} · ") and "*By the end of this chapter" in texts[0]
+            and "**What you will build:**" in texts[0])
     headings = [line for text in texts for line in text.splitlines() if line.startswith("## ")]
     assert "## Summary" in headings and any(h.startswith("## What the original") for h in headings)
-    for c in cells(path, "code"):          # a cell fits in one glance; longer is only what can't be divided, one class or function
-        if len(c["source"].splitlines()) > 45: assert len(ast.parse(c["source"]).body) == 1, f"{len(c['source'].splitlines())} lines: {c['source'][:80]}"
+    # a cell fits in one glance; longer is only what can't be divided, one class or function
+    for c in cells(path, "code"):
+        if len(c["source"].splitlines()) > 45:
+            assert len(ast.parse(c["source"]).body) == 1, f"{len(c['source'].splitlines())} lines: {c['source'][:80]}"
 
 
 @each
@@ -108,13 +122,16 @@ def test_exercises_answer(path):
 
 @each
 def test_words_that_do_not_help(path):
-    wrong = [m for text in prose(path) for m in re.findall(r"\b(?:simply|obviously|just|trivially)\b", text, flags=re.I)]
+    wrong = [m for text in prose(path) for m in re.findall(r"\b(?:simply|obviously|just|trivially)\b",
+                                                           text, flags=re.I)]
     assert not wrong, f"'{wrong[0]}' helps nobody who does not see it"
 
 
 def test_these_checks_can_fail():
-    assert decimals_not_marked("It reached 2.772 nats.") == ["2.772"] and decimals_not_marked("It reached 2.772 nats (quoted).") == []
-    assert decimals_not_marked("| quoted | 1.0 |\n| ours | 2.5 |") == ["2.5"] and decimals_not_marked("see eq. 4.109 and NumPy 2.0") == []
+    assert (decimals_not_marked("It reached 2.772 nats.") == ["2.772"]
+            and decimals_not_marked("It reached 2.772 nats (quoted).") == [])
+    assert (decimals_not_marked("| quoted | 1.0 |\n| ours | 2.5 |") == ["2.5"]
+            and decimals_not_marked("see eq. 4.109 and NumPy 2.0") == [])
     assert letters("Let *q* be a word, **w** a vector, *new* one too, and $$\\sigma_{max} \\cdot \\text{loss} + Q$$") >= {"q", "w", "σ", "Q"}
     assert "l" not in letters("$\\text{loss}$") and not letters("*new* **followed by** *york*'s")
 
@@ -124,7 +141,8 @@ def test_citation_agrees_with_settings():
     config = ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")
     cfg, text = config["DEFAULT"], (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"version: {cfg['version']}" in text and f"https://github.com/{cfg['user']}/{cfg['repo']}" in text and cfg["lib_name"] in text
+    assert (f"version: {cfg['version']}" in text and f"https://github.com/{cfg['user']}/{cfg['repo']}" in text
+            and cfg["lib_name"] in text)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "CHANGELOG.md"])

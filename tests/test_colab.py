@@ -13,19 +13,22 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))
-COLAB = {"numpy": "2.0.2", "matplotlib": "3.10.0", "ipywidgets": "7.7.1", "tqdm": "4.67.1"}        # what Colab brings, and must keep
+# what Colab brings, and must keep
+COLAB = {"numpy": "2.0.2", "matplotlib": "3.10.0", "ipywidgets": "7.7.1", "tqdm": "4.67.1"}
 CFG = ConfigParser(delimiters=["="])
 CFG.read(ROOT / "settings.ini", encoding="utf-8")
 
 
 def set_up_cell(path):
-    return next("".join(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c.get("id") == "colab-setup")
+    return next("".join(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"]
+                if c.get("id") == "colab-setup")
 
 
 @pytest.mark.parametrize("name", COLAB)
 def test_the_wheel_accepts_what_colab_brings(name):
     wanted = {r.name: r for r in map(Requirement, CFG["DEFAULT"]["requirements"].split())}
-    assert name in wanted and wanted[name].specifier.contains(COLAB[name]), f"{wanted.get(name)} would change Colab's {name} {COLAB[name]}"
+    assert name in wanted and wanted[name].specifier.contains(COLAB[name]), (
+        f"{wanted.get(name)} would change Colab's {name} {COLAB[name]}")
 
 
 @pytest.fixture
@@ -49,14 +52,16 @@ def test_elsewhere_the_cell_does_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LM_NBDEV_DATA", raising=False)
     exec(set_up_cell(CHAPTERS[0]), {})
-    assert capsys.readouterr().out == "" and Path.cwd() == tmp_path and "LM_NBDEV_DATA" not in os.environ and not list(tmp_path.iterdir())
+    assert (capsys.readouterr().out == "" and Path.cwd() == tmp_path and "LM_NBDEV_DATA" not in os.environ
+            and not list(tmp_path.iterdir()))
 
 
 def test_on_colab_it_installs_from_the_address_in_settings(colab, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     exec(set_up_cell(CHAPTERS[0]), {})
     (what, command), = colab
-    assert what == "pip" and command[-1] == f"lm_nbdev @ git+https://github.com/{CFG['DEFAULT']['user']}/{CFG['DEFAULT']['repo']}@{CFG['DEFAULT']['branch']}"
+    assert (what == "pip"
+            and command[-1] == f"lm_nbdev @ git+https://github.com/{CFG['DEFAULT']['user']}/{CFG['DEFAULT']['repo']}@{CFG['DEFAULT']['branch']}")
     assert "--upgrade" not in command and "-U" not in command
     said = capsys.readouterr().out
     assert os.environ["LM_NBDEV_DATA"] in said and str(Path.cwd() / "runs") in said and "USE_DRIVE" in said
@@ -69,7 +74,8 @@ def test_with_drive_texts_and_runs_are_kept_there(colab, path, tmp_path, capsys)
     exec(set_up_cell(path).replace("USE_DRIVE = False", "USE_DRIVE = True"), {})
     assert colab == [("mount", str(tmp_path / "drive"))]                    # installed already: pip is not asked
     home = tmp_path / "drive" / "MyDrive" / "lm_nbdev"
-    assert Path.cwd() == home and os.environ["LM_NBDEV_DATA"] == str(home / "data") and "gone" not in capsys.readouterr().out
+    assert (Path.cwd() == home and os.environ["LM_NBDEV_DATA"] == str(home / "data")
+            and "gone" not in capsys.readouterr().out)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +89,18 @@ def machine(tmp_path_factory):
     python = base / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     colab = [f"{n}=={v}" for n, v in COLAB.items()]
-    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *colab, "ipykernel<7", "nbclient"], check=True, env=clean)
+    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *colab, "ipykernel<7",
+                    "nbclient"], check=True, env=clean)
     subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "-q", "install", wheel], check=True, env=clean)
-    kept = json.loads(subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True, env=clean).stdout)
-    assert COLAB.items() <= {p["name"]: p["version"] for p in kept}.items(), "installing the wheel changed what Colab brings"
+    kept = json.loads(subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True,
+                                     check=True, env=clean).stdout)
+    assert COLAB.items() <= {p["name"]: p["version"]
+                             for p in kept}.items(), "installing the wheel changed what Colab brings"
     package = base / "standin" / "google" / "colab"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("from google.colab import drive\n")
-    (package / "drive.py").write_text("from pathlib import Path\ndef mount(where): (Path(where) / 'MyDrive').mkdir(parents=True, exist_ok=True)\n")
+    (package / "drive.py").write_text("from pathlib import Path\ndef mount(where): "
+                                      "(Path(where) / 'MyDrive').mkdir(parents=True, exist_ok=True)\n")
     return base, python
 
 
@@ -111,7 +121,8 @@ print(cell.outputs[0].text)
 def test_every_chapter_runs_on_colab(machine, path, tmp_path):
     base, python = machine
     keep = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "OPENBLAS_NUM_THREADS", "TMPDIR")
-    env = {k: v for k, v in os.environ.items() if k in keep} | {"PYTHONPATH": str(base / "standin"), "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env = {k: v for k, v in os.environ.items() if k in keep} | {"PYTHONPATH": str(base / "standin"),
+        "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     empty = tmp_path / "content"
     empty.mkdir()
     drive = CHAPTERS.index(path) % 2 == 1                                   # every second chapter with the Drive
@@ -119,4 +130,5 @@ def test_every_chapter_runs_on_colab(machine, path, tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     where = empty / "drive" / "MyDrive" / "lm_nbdev" if drive else empty / "course"
     assert str(where / "data") in run.stdout and (where / "data").is_dir()
-    assert {p.name for p in empty.iterdir()} == {where.relative_to(empty).parts[0]}, "a chapter left files where Colab starts"
+    assert {p.name for p in empty.iterdir()} == {where.relative_to(empty).parts[0]}, (
+        "a chapter left files where Colab starts")

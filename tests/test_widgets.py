@@ -40,7 +40,8 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(corpus): return Model.random_init(Architecture(corpus.vocab_size, corpus.context_len, 5, 7), corpus.vocab, init_wt=.5)
+def model(corpus):
+    return Model.random_init(Architecture(corpus.vocab_size, corpus.context_len, 5, 7), corpus.vocab, init_wt=.5)
 
 
 def make(kind, corpus, model):
@@ -49,9 +50,12 @@ def make(kind, corpus, model):
             "glove_explorer": lambda: widgets.glove_explorer(corpus, num_epochs=40),
             "gradient_explorer": lambda: widgets.gradient_explorer(model, corpus, batch_size=5),
             "query_panel": lambda: widgets.query_panel(model, corpus),
-            "training_dashboard": lambda: widgets.training_dashboard(corpus, TrainConfig(8, 8, epochs=2, batch_size=200)),
-            "embedding_map": lambda: widgets.embedding_map({"network": model, "GloVe": glove}, corpus, interactive=False),
-            "embedding_map with plotly": lambda: loaded(widgets.embedding_map({"network": model, "GloVe": glove}, corpus))}[kind]()
+            "training_dashboard": lambda: widgets.training_dashboard(corpus, TrainConfig(8, 8, epochs=2,
+            batch_size=200)),
+            "embedding_map": lambda: widgets.embedding_map({"network": model, "GloVe": glove}, corpus,
+                                                           interactive=False),
+            "embedding_map with plotly": lambda: loaded(widgets.embedding_map({"network": model, "GloVe": glove},
+            corpus))}[kind]()
 
 
 def loaded(control):
@@ -61,7 +65,8 @@ def loaded(control):
     return control
 
 
-KINDS = ["architecture_counter", "glove_explorer", "gradient_explorer", "query_panel", "training_dashboard", "embedding_map", "embedding_map with plotly"]
+KINDS = ["architecture_counter", "glove_explorer", "gradient_explorer", "query_panel", "training_dashboard",
+         "embedding_map", "embedding_map with plotly"]
 
 
 def everything(widget):
@@ -78,7 +83,8 @@ def random_value(field, rng, corpus):
     return " ".join(words + rng.choice([[], ["zzz"], [""], [EVIL], ["w"], ["\U0001f600"]]))
 
 
-SMALL = {"d": 40, "D": 60, "H": 90, "T": 5, "embedding_dim": 20, "num_hid": 30, "epochs": 3}     # so that a thousand events stay short
+# so that a thousand events stay short
+SMALL = {"d": 40, "D": 60, "H": 90, "T": 5, "embedding_dim": 20, "num_hid": 30, "epochs": 3}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,7 +109,8 @@ def test_a_thousand_random_events(kind, corpus, model, monkeypatch):
             name = rng.choice(list(control.fields))
             if rng.random() < .5: control.fields[name].value = random_value(control.fields[name], rng, corpus)
             else: control.value = {name: random_value(control.fields[name], rng, corpus)}
-        ours = [t for t in threading.enumerate() if t.name.startswith("lm_nbdev ") and not getattr(t, "ending").is_set()]
+        ours = [t for t in threading.enumerate() if t.name.startswith("lm_nbdev ")
+                and not getattr(t, "ending").is_set()]
         assert len(ours) <= 1
     assert len(plt.get_fignums()) == figures and sum(1 for _ in everything(control.view)) == widgets_before
     assert control.picture.startswith(b"\x89PNG")
@@ -121,14 +128,18 @@ def test_text_stays_text(kind, corpus, model):
     "A word that is markup reaches the page escaped, in every text of every control."
     control = make(kind, corpus, model)
     for name in ("context", "word", "other", "search"):
-        if name in control.fields: control.value = {name: " ".join([BAD] * corpus.context_len) if name == "context" else BAD}
+        if name in control.fields:
+            control.value = {name: " ".join([BAD] * corpus.context_len) if name == "context" else BAD}
     if kind == "glove_explorer": control.start(); control.wait(30)
     if kind == "training_dashboard": control.start(); control.wait(60)
     shown = [w.value for w in everything(control.view) if isinstance(w, ipw.HTML)]
     assert not any("<img src=x" in s or "<img_src" in s for s in shown)
-    if kind in ("query_panel", "glove_explorer", "training_dashboard", "embedding_map"): assert any("&lt;img_src=x" in s for s in shown)
-    if kind == "embedding_map with plotly" and PLOTLY: assert not any("<img" in t for t in control.graph.data[0].hovertext + tuple(control.graph.data[0].text))
-    labels = [w.description for w in everything(control.view) if not isinstance(w, ipw.Button) and hasattr(w, "description")]
+    if kind in ("query_panel", "glove_explorer", "training_dashboard", "embedding_map"):
+        assert any("&lt;img_src=x" in s for s in shown)
+    if kind == "embedding_map with plotly" and PLOTLY:
+        assert not any("<img" in t for t in control.graph.data[0].hovertext + tuple(control.graph.data[0].text))
+    labels = [w.description for w in everything(control.view) if not isinstance(w, ipw.Button)
+              and hasattr(w, "description")]
     assert not any("img" in s for s in labels)                      # ipywidgets 7 shows labels as HTML
     control.close()
 
@@ -162,7 +173,8 @@ def test_state_from_code(corpus, model):
         assert control.value == state
         with pytest.raises(ValueError, match="no setting"): control.value = {"nothing": 1}
         control.close()
-    with pytest.raises(ValueError, match="different vocabularies"): widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
+    with pytest.raises(ValueError, match="different vocabularies"):
+        widgets.query_panel(Model.random_init(Architecture(3), list("abc")), corpus)
     with pytest.raises(ValueError, match="words"): widgets.embedding_map(train_glove(np.zeros((9, 9)), num_epochs=1))
 
 
@@ -170,7 +182,8 @@ def test_the_same_cell_again_leaves_no_thread(corpus):
     config = TrainConfig(8, 8, epochs=100, batch_size=20)
     for _ in range(4):
         dashboard = widgets.training_dashboard(corpus, config); dashboard.start()
-        kept = getattr(test_the_same_cell_again_leaves_no_thread, "kept", []); kept.append(dashboard)     # as Out[n] keeps them
+        # as Out[n] keeps them
+        kept = getattr(test_the_same_cell_again_leaves_no_thread, "kept", []); kept.append(dashboard)
         test_the_same_cell_again_leaves_no_thread.kept = kept
     alive = lambda: [t for t in threading.enumerate() if t.name.startswith("lm_nbdev ")]
     deadline = time.time() + 30
@@ -207,7 +220,8 @@ def test_what_is_saved_is_a_picture(corpus, model):
     for kind in KINDS:
         control = make(kind, corpus, model)
         bundle = control._repr_mimebundle_()
-        assert bundle["image/png"].startswith("iVBOR") and "notebook" in bundle["text/plain"] and bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
+        assert (bundle["image/png"].startswith("iVBOR") and "notebook" in bundle["text/plain"]
+                and bundle["application/vnd.jupyter.widget-view+json"]["model_id"])
         control.close()
     from saved_pictures import live_views
     for path in sorted((ROOT / "nbs").glob("*.ipynb")):

@@ -5,7 +5,8 @@ import sys
 import warnings
 
 warnings.filterwarnings("error", module=r"lm_nbdev\.|__main__$")
-warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)          # a font that lacks a letter of somebody's text
+# a font that lacks a letter of somebody's text
+warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
 
 
 def cells_are_modules(folder):
@@ -19,7 +20,9 @@ def cells_are_modules(folder):
     for path in Path(folder).glob("*.py"):
         line = 1
         for piece in re.split(r"(?m)^(?=# %% )", path.read_text(encoding="utf-8")):
-            if piece.startswith("# %% ../nbs"): head, code = piece.split("\n", 1); place[plain(code)] = str(path), line + 1 + len(code) - len(code.lstrip("\n"))
+            if piece.startswith("# %% ../nbs"):
+                head, code = piece.split("\n", 1)
+                place[plain(code)] = str(path), line + 1 + len(code) - len(code.lstrip("\n"))
             line += piece.count("\n")
     def named(self, code, *args, **kwargs):
         name = cache(self, code, *args, **kwargs)
