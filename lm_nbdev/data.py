@@ -930,6 +930,7 @@ def _pickle_python2(arrays: dict) -> bytes:
     return b"\x80\2}(" + body + string(b"vocab") + b"](" + b"".join(scalar(_text(w).encode())
                                                                     for w in arrays["vocab"]) + b"eu."
 
+# %% ../nbs/00_data.ipynb #c3e71ed3
 def write_arrays(arrays: dict,         # from `read_arrays`
                  path,                 # .pk (as Python 2 wrote it), .mat (MATLAB 5, word numbers from 1; needs SciPy) or .zip of .npy files
                 ) -> Path:

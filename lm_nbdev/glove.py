@@ -160,6 +160,7 @@ class Glove:
 
 RATES = {"sgd": lambda V: 0.2 / V, "momentum": lambda V: 0.2 / V, "adagrad": lambda V: 0.05}
 
+# %% ../nbs/01_glove.ipynb #52f5f4ba
 def _start(V, embedding_dim, init, seed, two_sided):
     "The arrays to begin with: W, b and, two-sided, C, c; checked copies."
     if init is None:

@@ -157,6 +157,7 @@ class GradientReport:
             body += f"<tr><th style='text-align:left'>{escape(name)}</th><td style='{mark}'>{r['max']:.1e}</td>{cells}</tr>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
+# %% ../nbs/05_gradient_checking.ipynb #6eeb5fdd
 def _choose(rng, name, shape, count, inputs):
     """Index arrays of entries to check: all of a small array, else a random choice; embeddings mostly of words that
     occur."""

@@ -624,6 +624,7 @@ def _many(names):
     colours = [COLOURS[k] for k in ("original", "train", "valid", "test", "kn", "mixture", "highlight", "entropy")]
     return {n: dict(color=colours[i % 8], ls="-" if i % 2 == 0 else (0, (5, 1.5)), lw=2) for i, n in enumerate(names)}
 
+# %% ../nbs/10_plots.ipynb #9d8e98ea
 def range_test(tests: dict,                # {optimiser: (rates, losses)}
               ):
     "Loss against a growing learning rate, a line for each optimiser; its lowest point marked."

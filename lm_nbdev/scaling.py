@@ -525,6 +525,7 @@ class AdaptiveParams:
         "The arrays by name."
         return self.views
 
+# %% ../nbs/12_scaling.ipynb #7345c93b
 def _adaptive_start(corpus, config, resume=None, cutoffs=None):
     "New parameters, words ranked by how often they are targets; or those of an `AdaptiveModel`."
     arch = Architecture(corpus.vocab_size, corpus.context_len, config.embedding_dim, config.num_hid, config.activation)
@@ -746,6 +747,7 @@ def _few_threads(run):
     try: yield
     finally: torch.set_num_threads(before)
 
+# %% ../nbs/12_scaling.ipynb #8ef5f487
 def _torch_loop(run, progress, checkpoint, checkpoint_every, callback):
     "Steps until the end, a reason to stop, or Ctrl-C; returns why it ended."
     from tqdm import tqdm

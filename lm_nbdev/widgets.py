@@ -517,6 +517,7 @@ class QueryPanel(Live):
         except (ValueError, UnknownWord): self.offer(self.go_on, []); self.occurrences.value = ""; raise
         finally: show_words(self)
 
+# %% ../nbs/11_playground.ipynb #eff4bca3
 def query_panel(model: Model, corpus: Corpus,     # a network and the text that it learned from
                 context: str = None,              # to begin with
                ) -> Live:
