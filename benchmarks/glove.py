@@ -76,8 +76,9 @@ if __name__ == "__main__":
                                               for _ in range(epochs)]], 7)
         lines.append(f"| {d} | {1e3 * a / epochs:.3f} | {1e3 * b / epochs:.3f} | {a / b:.1f} times as fast | "
                      f"{1e3 * products / epochs:.3f} | {gap:.0e} |")
-    lines += ["", "At d = 256 most of the time goes into two matrix products, the table and the way back, "
-                  "that an epoch needs however it is arranged;", "the plain version's time over the products' alone, "
-                                                                 f"{a / products:.1f}, is the most that was "
-                                                                 "to be had there.", ""]
+    lines += ["",
+              "At d = 256 most of the time goes into two matrix products, the table and the way back, that an epoch "
+              "needs however it is arranged;",
+              f"the plain version's time over the products' alone, {a / products:.1f}, is the most that was to be had "
+              "there.", ""]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines), encoding="utf-8"); print("\n".join(lines))

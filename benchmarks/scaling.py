@@ -195,12 +195,11 @@ def page(stored):
         slope = {e: [(r["tokens"], r["tokens"] / r["seconds"]) for r in stored["counting"]["rows"] if r["engine"] == e]
                  for e in ("own", "duckdb", "dask")}
         slope = {e: f"{np.polyfit(*np.log(v).T, 1)[0]:+.2f}" for e, v in slope.items() if len(v) > 1}
-        out += ["## Counting 4-grams over 250 words", f"{said('counting')} From the numbers of `write_ids` on disk to "
-                                                      "the table on disk (the course's own code leaves the table in "
-                                                      "memory, and has no limit); the engines were allowed "
-                                                      f"{stored['counting']['limit_mb']} MB; Dask's two workers were "
-                                                      "running already, and each contestant had counted "
-                                                      "10,000 tokens before. "
+        out += ["## Counting 4-grams over 250 words",
+                f"{said('counting')} From the numbers of `write_ids` on disk to the table on disk (the course's own "
+                "code leaves the table in memory, and has no limit); the engines were allowed "
+                f"{stored['counting']['limit_mb']} MB; Dask's two workers were running already, and each contestant "
+                "had counted 10,000 tokens before. "
                 "The text: `scaling.grow_text`. Medians of the rounds given, engines in turn. Peak: "
                 "of the process and all that it started. Slope of log tokens a second against log tokens: "
                 f"{', '.join(f'{e} {s}' for e, s in slope.items())}.",
