@@ -332,8 +332,8 @@ class TrainConfig:
     @classmethod
     def best(cls, **changes):
         "A larger network with dropout: the strongest recipe here."
-        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.1, learning_rate=0.004, weight_decay=0.05,
-                           epochs=8), **changes)
+        return replace(cls(128, 1024, dropout=0.35, embedding_dropout=0.25, learning_rate=0.007, weight_decay=0.05,
+                           epochs=16), **changes)
 
 # %% ../nbs/06_training.ipynb #44dca8a8
 @dataclass
