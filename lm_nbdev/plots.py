@@ -2,6 +2,7 @@
 
 # %% ../nbs/10_plots.ipynb #19c4a392
 from __future__ import annotations
+import itertools
 import threading
 import numpy as np
 import matplotlib as mpl
@@ -926,6 +927,28 @@ def glove_panel(history: dict,             # losses by epoch: train, valid
     right.set_xticks(ticks, [str(t) for t in ticks]); right.minorticks_off()
     return fig
 
+# %% ../nbs/10_plots.ipynb #06b88bb9
+_AROUND = [(1, .4), (-1, .4), (1, -.6), (-1, -.6), (0, 1.1), (0, -1.1), (1, 1.1), (-1, 1.1), (1, -1.3), (-1, -1.3)]
+
+def _names_with_room(ax, points, names):   # (row of points, text, how it looks), the most important first
+    "Each name beside its point where none before it stands; without room it is left out. Bold ones keep off markers."
+    ax.autoscale_view()                     # from here on the limits stand
+    at, frame, dpi = ax.transData.transform(points), ax.get_window_extent().extents, ax.figure.dpi / 72
+    bold = [i for i, _, look in names if "fontweight" in look]
+    marks, taken = np.hstack([at[bold] - 5 * dpi, at[bold] + 5 * dpi]), np.empty((0, 4))
+    for i, text, look in names:
+        w, h = .62 * dpi * look["fontsize"] * (len(text) + .5), 1.2 * dpi * look["fontsize"]
+        avoid, steps = (np.vstack([taken, marks]), (5, 16, 30)) if i in bold else (taken, (5,))
+        for far, (away, up) in itertools.product(steps, _AROUND):
+            x, y = at[i] + dpi * far * np.array([away, np.sign(up) * (far > 5)]) + [(away - 1) / 2 * w, (up - .5) * h]
+            box = np.array([x, y, x + w, y + h])
+            outside = (box[:2] < frame[:2]).any() or (box[2:] > frame[2:]).any()
+            if outside or ((avoid[:, :2] < box[2:]) & (avoid[:, 2:] > box[:2])).all(1).any(): continue
+            taken = np.vstack([taken, box])
+            ax.annotate(text, points[i], xytext=(np.array([x, y]) - at[i]) / dpi, textcoords="offset points",
+                        va="bottom", parse_math=False, **look)
+            break
+
 # %% ../nbs/10_plots.ipynb #5ba6e591
 def word_points(points,                    # (V, 2)
                 labels: list,              # V words
@@ -934,22 +957,14 @@ def word_points(points,                    # (V, 2)
                 near: list = (),           # its neighbours
                 named: list = (),          # further words to name
                 axes: tuple = ("", ""), title: str = ""):
-    "A quick map: all words as points, some named; one chosen and its neighbours marked. `text_map` names all, slowly."
+    """A quick map: all words as points, those named that have room; one chosen and its neighbours
+    marked. `text_map` names all, slowly."""
     points, palette = np.asarray(points, float), class_palette(len(classes or {}))
     colour = {w: palette[i] for i, words in enumerate((classes or {}).values()) for w in words}
     fig, ax = canvas(8, 6)
     ax.scatter(*points.T, s=14, c=[colour.get(w, "#999999") for w in labels])
-    # what stands far right is named to its left
-    edge = points[:, 0].min() + .7 * np.ptp(points[:, 0])
-    def name(i, **kw):
-        ax.annotate(short(labels[i]), points[i], xytext=(-4 if points[i, 0] > edge else 4, 3),
-                    ha="right" if points[i, 0] > edge else "left", textcoords="offset points", parse_math=False, **kw)
-    for i in named:
-        if i != chosen and i not in near: name(i, color=colour.get(labels[i], "#333333"), fontsize=9)
-    for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black"); name(i, fontsize=11, fontweight="bold")
-    if chosen is not None:
-        ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black")
-        name(chosen, fontsize=13, fontweight="bold", color=COLOURS["bad"])
+    for i in near: ax.plot(*points[i], "o", ms=9, mfc="none", mec="black")
+    if chosen is not None: ax.plot(*points[chosen], "*", ms=18, color=COLOURS["bad"], mec="black")
     for i, kind in enumerate(classes or {}): ax.plot([], [], "o", color=palette[i], label=plain(kind))
     # places by hand: to find them takes as long as the picture
     low = .02 + (.05 if axes[0] else 0) + .045 * -(-len(classes or {}) // 5)
@@ -959,6 +974,11 @@ def word_points(points,                    # (V, 2)
     ax.grid(False)
     ax.margins(.08)
     ax.spines[:].set_visible(False)
+    asked = [] if chosen is None else [(chosen, dict(fontsize=13, fontweight="bold", color=COLOURS["bad"]))]
+    asked += [(i, dict(fontsize=11, fontweight="bold")) for i in near]
+    asked += [(i, dict(fontsize=9, color=colour.get(labels[i], "#333333")))
+              for i in named if i != chosen and i not in near]
+    _names_with_room(ax, points, [(i, short(labels[i]), look) for i, look in asked])
     return fig
 
 # %% ../nbs/10_plots.ipynb #a9c2b1d7
@@ -969,14 +989,17 @@ def live_curves(history: dict,             # lists step, train_ce, valid_step, v
     fig, ax = canvas(8, 4.2)
     ax.plot(history["step"], history["train_ce"], lw=1, color=COLOURS["train"], label="training (last steps)")
     ax.plot(history["valid_step"], history["valid_ce"], "o-", ms=5, lw=2, color=COLOURS["valid"], label="validation")
-    for place, (name, (ce, colour)) in enumerate(sorted(lines.items(), key=lambda kv: kv[1][0])):
-        ax.axhline(ce, color=COLOURS[colour], ls="--", lw=1.5)
-        ax.annotate(f"{name} {ce:.3f}", (total, ce), xytext=(0, 3), textcoords="offset points", ha="right",
-                    color=COLOURS[colour], fontsize=11)
     floor = min([ce for ce, _ in lines.values()] + history["valid_ce"] + history["train_ce"], default=2)
-    top = max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2])
-    ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)),
-           ylim=(floor - .15, min(top, floor + 3.2)))
+    top = min(max(history["train_ce"][:1] + history["valid_ce"] + [floor + 1.2]), floor + 3.2)
+    low = floor - .12 * (top - floor)
+    heights = [ce for ce, _ in lines.values()]
+    for name, (ce, colour) in lines.items():
+        ax.axhline(ce, color=COLOURS[colour], ls="--", lw=1.5)
+        # a name stands above its line, but below where another line is close above
+        below = any(0 < other - ce < .1 * (top - low) for other in heights)
+        ax.annotate(f"{name} {ce:.3f}", (total, ce), xytext=(-3, -3 if below else 3), textcoords="offset points",
+                    ha="right", va="top" if below else "bottom", color=COLOURS[colour], fontsize=11)
+    ax.set(xlabel="step", ylabel="cross-entropy (nats a word)", xlim=(0, max(total, 1)), ylim=(low, top))
     ax.legend(loc="upper right")
     return fig
 

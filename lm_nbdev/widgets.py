@@ -49,10 +49,11 @@ def table_html(rows,                # lists of cells
                head=(),             # names of the columns
               ) -> str:             # HTML; every cell is escaped
     "A small table. Whatever the cells hold is shown as text."
-    side = (lambda i: ("text-align:right;white-space:nowrap" if i else "text-align:left;overflow-wrap:anywhere")
-            + ";padding:1px 12px 1px 0")
-    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i)}'>{escape(str(c))}</{tag}>"
-                                               for i, c in enumerate(cells)) + "</tr>"
+    def side(i, cell):                  # numbers end in one column, words and bars begin in one
+        place = "right;white-space:nowrap" if i else "left;overflow-wrap:anywhere"
+        return f"text-align:{'left' if cell.startswith('█') else place};padding:1px 12px 1px 0"
+    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='{side(i, c)}'>{escape(c)}</{tag}>"
+                                               for i, c in enumerate(map(str, cells))) + "</tr>"
     return "<table style='line-height:1.5'>" + (line(head, "th") if head else "") + "".join(line(r, "td")
         for r in rows) + "</table>"
 
